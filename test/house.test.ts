@@ -31,6 +31,7 @@ const mainFiles: Readonly<Record<string, string>> = {
   control: "protocol.ts",
   desk: "operations.ts",
   files: "atomic.ts",
+  linux: "netlink.ts",
   "local-cloud": "cloud.ts",
   "machine/hosts": "file.ts",
   model: "binding.ts",

@@ -64,6 +64,8 @@ export const commands: Tree = {
     description: summaries.reload,
     of: from(() => import("./reload.ts")),
   },
+  pause: { description: summaries.pause, of: from(() => import("./pause.ts")) },
+  resume: { description: summaries.resume, of: from(() => import("./resume.ts")) },
   config: {
     description: "Check, show, edit or write the configuration",
     of: {

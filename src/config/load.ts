@@ -40,6 +40,8 @@ export interface Loaded {
   readonly hostsPath: string;
   /** From `forward.proxy_url`, or else from the environment; with NO_PROXY. */
   readonly proxy: ProxyRules;
+  /** The line of each of `access.rules` in the file. */
+  readonly ruleLines: readonly number[];
   /** Problems that do not stop the daemon, such as unknown keys. */
   readonly warnings: readonly Problem[];
 }
@@ -90,9 +92,14 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   const config = configSchema.parse(values);
   const origins = originsOf(reading, overrides);
   const proxy = proxyRules(config, origins, env);
-  const loaded = { config, origins, path, exists, hostsPath, proxy, warnings };
+  const { ruleLines } = reading;
+  const loaded = { config, origins, path, exists, hostsPath, proxy, ruleLines, warnings };
   return { path, exists, blank, problems, warnings, loaded };
 }
+
+/** The place of a rule of `access.rules`, counted from 1. */
+export const rulePlace = ({ path, ruleLines }: Pick<Loaded, "path" | "ruleLines">, n: number) =>
+  `${path}:${ruleLines[n - 1] ?? 1}`;
 
 /** A hundred times the size of a commented file with many overrides. */
 const maxBytes = 1024 * 1024;

@@ -20,6 +20,8 @@ const mostNamed = 100;
 export interface Reading {
   /** Only the settings in the text. They are valid if `problems` is empty. */
   readonly values: unknown;
+  /** The line of each of `access.rules`. */
+  readonly ruleLines: readonly number[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
@@ -38,6 +40,7 @@ export function parseConfig(
   if (!parsed.ok) {
     return {
       values: {},
+      ruleLines: [],
       warnings: [],
       problems: parsed.complaints.map((complaint) => ({ kind: "syntax", source, ...complaint })),
     };
@@ -48,6 +51,7 @@ export function parseConfig(
     const message = `the file is ${describeValue(root)}; allowed: ${groupAllowed}`;
     return {
       values: {},
+      ruleLines: [],
       warnings: [],
       problems: [{ kind: "wrong-value", source, ...yaml.place([]), message }],
     };
@@ -74,9 +78,16 @@ export function parseConfig(
     : withInsteads(known, blame);
   return {
     values,
+    ruleLines: ruleLines(root, yaml),
     problems: wrongValues(values, blame),
     warnings: [...oddities, ...named, ...warnings],
   };
+}
+
+function ruleLines(root: unknown, yaml: Yaml): number[] {
+  const path = ["access", "rules"];
+  const rules = valueAt(root, path);
+  return Array.isArray(rules) ? rules.map((_, i) => yaml.place([...path, String(i)]).line) : [];
 }
 
 type Blame = (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">;
@@ -109,18 +120,34 @@ function withInsteads(
 export function wrongValues(values: unknown, blame: Blame): Problem[] {
   const result = configSchema.safeParse(values);
   if (result.success) return [];
-  const paths = new Map(result.error.issues.map(({ path }) => [path.join("\0"), path.map(String)]));
+  const wrong = result.error.issues.flatMap(({ path, ...issue }) =>
+    issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...path, key]) : [path],
+  );
+  const paths = new Map(wrong.map((path) => [path.join("\0"), path.map(String)]));
   return [...paths.values()].map((path) => {
     const setting = settingAt(path);
     const key = nameOf(path, setting);
-    const is = describeValue(valueAt(values, path) ?? itemAt(values, path), setting);
     return {
       kind: "wrong-value",
       ...blame(path),
       key,
-      message: `${key} is ${is}; allowed: ${setting?.allowed ?? groupAllowed}`,
+      message: `${key} ${wrongText(path, setting)}`,
     };
   });
+
+  function wrongText(path: readonly string[], setting: Setting | undefined): string {
+    const field = setting === undefined ? undefined : path[setting.path.length + 1];
+    const words = Object.entries(setting?.fields ?? {});
+    const names = words.map(([name]) => name);
+    if (field !== undefined && names.length > 0 && !names.includes(field)) {
+      const near = closest(field, names);
+      const meant = near === undefined ? "" : `; did you mean "${near}"?`;
+      return `is no field of a rule (${names.join(", ")})${meant}`;
+    }
+    const [, ofField] = words.find(([name]) => name === field) ?? [];
+    const is = describeValue(foundAt(values, path), setting);
+    return `is ${is}; allowed: ${ofField ?? setting?.allowed ?? groupAllowed}`;
+  }
 }
 
 /**
@@ -172,12 +199,24 @@ function asKind(
       ]),
     );
   }
+  if (kind === "maps" && Array.isArray(value))
+    return value.map((item, i) => fieldsAsKind(item, [...path, String(i)], yaml));
   if (kind === "boolean" && typeof value === "string") {
     const word = yaml.plain(path)?.toLowerCase() ?? "";
     if (["y", "yes", "on"].includes(word)) return true;
     if (["n", "no", "off"].includes(word)) return false;
   }
   return value;
+}
+
+/** The fields of a map are texts, or lists of them. */
+function fieldsAsKind(item: unknown, path: readonly string[], yaml: Yaml): unknown {
+  if (!isRecord(item)) return item;
+  const fields = Object.entries(item).map(([name, field]) => [
+    name,
+    asKind(Array.isArray(field) ? "list" : "text", field, [...path, name], yaml),
+  ]);
+  return Object.fromEntries(fields);
 }
 
 const groupPaths = Object.keys(groups).map((name) => name.split("."));
@@ -242,12 +281,24 @@ const settingAt = (path: readonly string[]): Setting | undefined =>
 function nameOf(path: readonly string[], setting: Setting | undefined): string {
   const item = setting === undefined ? undefined : path[setting.path.length];
   if (setting === undefined || item === undefined) return path.join(".");
-  return `${setting.key}[${setting.kind === "map" ? quote(item) : Number(item) + 1}]`;
+  if (setting.kind === "map") return `${setting.key}[${quote(item)}]`;
+  const inside = path.slice(setting.path.length);
+  return (
+    setting.key + inside.map((name) => (isIndex(name) ? indexText(name) : fieldText(name))).join("")
+  );
 }
 
-function itemAt(values: unknown, path: readonly string[]): unknown {
-  const list = valueAt(values, path.slice(0, -1));
-  return Array.isArray(list) ? list[Number(path.at(-1))] : undefined;
+const isIndex = (name: string): boolean => /^\d+$/.test(name);
+const indexText = (name: string): string => `[${Number(name) + 1}]`;
+const fieldText = (name: string): string =>
+  /^[a-z_]{1,40}$/i.test(name) ? `.${name}` : `[${quote(name)}]`;
+
+/** The value at `path`, through lists as well; undefined if it is missing. */
+function foundAt(values: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (value, name) => (Array.isArray(value) ? value[Number(name)] : valueAt(value, [name])),
+    values,
+  );
 }
 
 /**

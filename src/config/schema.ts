@@ -15,6 +15,8 @@ interface About {
   readonly notYet?: true;
   /** A running daemon cannot apply a change; its next start does. */
   readonly needsRestart?: true;
+  /** For a list of maps: the allowed values of their fields. */
+  readonly fields?: Readonly<Record<string, string>>;
 }
 const healthPort = z.union([z.literal("any"), z.int().min(1).max(65_535)]);
 const abouts = z.registry<About>();
@@ -274,9 +276,46 @@ const shape = {
     ),
   }),
   names: group("The names of endpoints on this machine.", {
+    allow: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+      description:
+        "Names that may be served although they mean something else without ngrokd. Such names " +
+        "are refused otherwise.",
+      allowed: "a list of names; * stands for any characters",
+      example: ["shop.example.com", "*.corp.example.com"],
+    }),
+    deny: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+      description: "Names that are never served. They come before names.allow.",
+      allowed: "a list of names; * stands for any characters",
+      example: ["*.bank.example"],
+    }),
+    only: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+      description: "If there is one, no other name is served.",
+      allowed: "a list of names; * stands for any characters",
+      example: ["*.internal"],
+    }),
+    alias: setting(
+      z
+        .record(text(values.host), z.array(text(values.host)).readonly())
+        .default({})
+        .readonly(),
+      {
+        description:
+          "More names for the address of an endpoint, in the hosts file. The service sees the name " +
+          "that the client uses.",
+        allowed: "host names of endpoints, each with a list of host names",
+        example: { "db.internal": ["db", "postgres"] },
+      },
+    ),
+    pin: setting(z.record(text(values.host), text(values.pinnedIp)).default({}).readonly(), {
+      description:
+        "The address of a host name. No other name gets it. It must be in net.subnet, and " +
+        "other names move away from it.",
+      allowed: "host names, each with an IPv4 address",
+      example: { "db.internal": "127.0.0.9" },
+    }),
     expand: setting(
       z
-        .record(text(values.wildcardPattern), z.array(text(values.hostName)).readonly())
+        .record(text(values.wildcardPattern), z.array(text(values.host)).readonly())
         .default({})
         .readonly(),
       {
@@ -325,7 +364,50 @@ const shape = {
       }),
     },
   ),
+  access: group("Who may connect to the endpoints.", {
+    rules: setting(z.array(accessRule()).default([]).readonly(), {
+      description:
+        "Which users of this machine, and which other machines, may connect to an endpoint. The " +
+        "first rule whose `endpoint` fits decides alone. `users` and `groups` name the users who " +
+        "may; without them every user may. `from` has the addresses of other machines that may; " +
+        "without it none may. An endpoint without a rule is for every user of this machine, and " +
+        "for no other machine.",
+      allowed:
+        "a list of rules, each with `endpoint` (a host name or host:port; * stands for any " +
+        "characters), and with `users`, `groups` or `from` (IP addresses or ranges)",
+      example: [
+        { endpoint: "db.internal", users: ["alice"] },
+        { endpoint: "*", from: ["10.0.0.0/8"] },
+      ],
+      fields: {
+        endpoint: "a host name, or host:port; * stands for any characters",
+        users: "a list of names or numbers of users, with at least one",
+        groups: "a list of names or numbers of groups, with at least one",
+        from: "a list of IP addresses or ranges such as 10.0.0.0/8, with at least one",
+      },
+    }),
+    hosts: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+      description:
+        "More names under which HTTP endpoints may be asked, beside their own and addresses, if " +
+        "`forward.rewrite_host` is on. Others are refused, since a web page could make such a " +
+        "name lead here. Without rewriting, the service itself sees the name.",
+      allowed: "a list of names; * stands for any characters",
+      example: ["*.proxy.internal"],
+    }),
+  }),
 };
+
+function accessRule() {
+  const some = (rule: values.Rule) => z.array(text(rule)).min(1).readonly().optional();
+  return z
+    .strictObject({
+      endpoint: text(values.endpointGlob),
+      users: some(values.accountName),
+      groups: some(values.accountName),
+      from: some(values.anyRange),
+    })
+    .readonly();
+}
 
 export const configSchema = z.object(shape).readonly();
 export type Config = z.output<typeof configSchema>;
@@ -349,7 +431,7 @@ export interface Setting extends About {
   readonly key: SettingKey;
   /** The names from the root of the file, as `["server", "log_level"]`. */
   readonly path: readonly string[];
-  readonly kind: "text" | "number" | "boolean" | "list" | "numbers" | "map";
+  readonly kind: "text" | "number" | "boolean" | "list" | "numbers" | "map" | "maps";
   readonly default: unknown;
 }
 
@@ -447,7 +529,8 @@ function describe(path: Setting["path"], schema: z.ZodType): Setting {
   const about = abouts.get(schema);
   if (about === undefined) throw new Error(`the setting ${path.join(".")} has no documentation`);
   const usual = valueAt(defaultConfig, path);
-  return { ...about, key: path.join(".") as SettingKey, path, kind: kindOf(usual), default: usual };
+  const kind = about.fields === undefined ? kindOf(usual) : "maps";
+  return { ...about, key: path.join(".") as SettingKey, path, kind, default: usual };
 }
 
 function kindOf(usual: unknown): Setting["kind"] {

@@ -106,14 +106,30 @@ export const hostPattern: Rule = (text) => {
   return found === undefined ? undefined : `${wildcard}${found}`;
 };
 
+/** A host name in which `*` stands for any characters. */
+export const nameGlob: Rule = (text) =>
+  host(text.replaceAll("*", "x")) === undefined ? undefined : text.toLowerCase().replace(/\.$/, "");
+
+export const pinnedIp: Rule = (text) => {
+  const ip = parseIp(text);
+  return ip.ok ? ip.value : undefined;
+};
+
+/** {@link nameGlob}, and perhaps a port. */
+export const endpointGlob: Rule = (text) => {
+  const [, name = "", port] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];
+  const glob = nameGlob(name);
+  if (glob === undefined || port === undefined) return glob;
+  return Number(port) >= 1 && Number(port) <= 65_535 ? `${glob}:${Number(port)}` : undefined;
+};
+
+/** The name or the number of a user or of a group. */
+export const accountName: Rule = (text) =>
+  /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;
+
 /** `*.team.internal`. */
 export const wildcardPattern: Rule = (text) =>
   text.startsWith("*.") ? hostPattern(text) : undefined;
-
-export const hostName: Rule = (text) => {
-  const host = parseHostname(text);
-  return host.ok ? host.value : undefined;
-};
 
 /** A subnet such as `192.168.0.0/24` or `fd00::/64`. */
 export const network: Rule = (text) => {
@@ -123,6 +139,12 @@ export const network: Rule = (text) => {
   const isV6 =
     rest.length === 0 && isIpv6(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= 128;
   return isV6 ? text.toLowerCase() : undefined;
+};
+
+/** A {@link network}, or one address. IPv4 has its own spelling alone. */
+export const anyRange: Rule = (text) => {
+  if (/^::ffff:/i.test(text)) return undefined;
+  return network(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`);
 };
 
 export const dnsAddress: Rule = (text) => {

@@ -36,6 +36,7 @@ export async function apply(
   if (jobs.has("key")) account.identity.useKey(config.api.key);
   if (jobs.has("verification")) warnOfVerification(parts);
   if (jobs.has("ground")) await link.settle(groundWish(config.net));
+  if (jobs.has("access")) warnOfAccess(parts);
   if (jobs.has("network")) warnOfNetwork(parts);
   if (jobs.has("trust")) await trust.reread();
   relay.limits(relayLimits(config));
@@ -48,6 +49,11 @@ export async function apply(
 
 export function warnOfVerification({ settings, options }: Parts): void {
   if (settings.current.config.server.insecure_skip_verify) options.log.warn(insecureWarning);
+}
+
+/** Users and groups that this machine does not have. */
+export function warnOfAccess({ guard, options }: Parts): void {
+  for (const text of guard.warnings) options.log.warn(text);
 }
 
 export function warnOfNetwork({ settings, options }: Parts): void {

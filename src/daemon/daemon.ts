@@ -19,7 +19,13 @@ import { socketGroup } from "../model/access.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
-import { apply, reloadUnlessStopping, warnOfNetwork, warnOfVerification } from "./apply.ts";
+import {
+  apply,
+  reloadUnlessStopping,
+  warnOfAccess,
+  warnOfNetwork,
+  warnOfVerification,
+} from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -62,6 +68,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const core = await createParts(options);
   const { settings, account, machine, link, way } = core;
   warnOfVerification(core);
+  warnOfAccess(core);
   warnOfNetwork(core);
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
@@ -83,12 +90,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       identity: account.identity,
       pass: account.pass,
       reload,
+      names: core.names,
       log,
     }),
   });
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
   try {
     await machine.prepare();
+    await core.names.load();
     await sweep();
     // A crash may have left our section, with names that nothing serves now.
     if (await machine.clear())

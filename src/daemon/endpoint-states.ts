@@ -19,6 +19,10 @@ export interface EndpointFacts {
   readonly failures: ReadonlyMap<DoorId, string>;
   /** Names to which the user's own lines give another address. */
   readonly overridden: readonly Hostname[];
+  /** Remarks about served hosts. */
+  readonly remarks?: ReadonlyMap<Hostname, string>;
+  /** The host of each alias. */
+  readonly aliases?: ReadonlyMap<Hostname, Hostname> | undefined;
   /** How other machines reach the bindings, by their keys. */
   readonly network?: ReadonlyMap<string, Network>;
 }
@@ -32,6 +36,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
   );
   const routes = routesByPlace(exposure);
   const lanesOf = lanesByRoute(facts);
+  const known = aliasesByHost(exposure, facts.aliases);
   const exposed = [...bindings.values()].map((binding): EndpointState => {
     const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
     const at = (address: AnyIp | ""): Place =>
@@ -40,8 +45,11 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
     const network = networkState(binding, facts, lanesOf);
     if (first.meter === undefined)
       return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason, network });
+    const { meter } = first;
     const warning = warningOf(binding, facts) || second.reason || unreachable(network);
-    return stateOf(binding, { ip, ip6, state: "listening", warning, meter: first.meter, network });
+    const state = stateOf(binding, { ip, ip6, state: "listening", warning, meter, network });
+    const aliases = known.get(binding.host);
+    return aliases === undefined ? state : { ...state, aliases };
   });
   const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
   const all = [...exposed, ...wild, ...unserved.map(unservedState)];
@@ -97,10 +105,23 @@ function lanesByRoute({ present }: EndpointFacts): LanesByRoute {
   };
 }
 
-function warningOf({ host }: Binding, { overridden }: EndpointFacts): string {
+function warningOf({ host }: Binding, { overridden, remarks }: EndpointFacts): string {
   return overridden.includes(host)
     ? `another line of the hosts file gives "${host}" an address of its own, and that line counts`
-    : "";
+    : (remarks?.get(host) ?? "");
+}
+
+/** The served aliases of each host. */
+function aliasesByHost(
+  { names }: Exposure,
+  aliases: ReadonlyMap<Hostname, Hostname> = new Map(),
+): ReadonlyMap<Hostname, readonly Hostname[]> {
+  const served = new Map<Hostname, Hostname[]>();
+  for (const { host: alias } of aliases.size === 0 ? [] : names) {
+    const host = aliases.get(alias);
+    if (host !== undefined) served.set(host, [...(served.get(host) ?? []), alias]);
+  }
+  return served;
 }
 
 /** How other machines reach a binding now; undefined if they should not. */
@@ -196,6 +217,7 @@ const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;
   if (one.kind === "homeless") return stateOf(one.binding, { ip: "", state: "failed", reason });
+  if (one.kind !== "unsupported") return stateOf(one, { ip: "", state: one.kind, reason });
   const { id, url } = one;
   return {
     ids: [id],
@@ -213,7 +235,7 @@ function unservedState(one: Unserved): EndpointState {
 }
 
 function stateOf(
-  { ids, url, proto, host, port }: Binding,
+  { ids, url, proto, host, port }: Pick<EndpointState, "ids" | "url" | "proto" | "host" | "port">,
   rest: {
     ip: AnyIp | "";
     ip6?: Ip6 | "";

@@ -3,6 +3,7 @@ import {
   type AccountWildcard,
   doorwayOf,
   type ExposureResult,
+  isAllowed,
   type Policy,
   recordOf,
   targetsOf,
@@ -63,7 +64,7 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
     async open(host) {
       if (state === undefined) return "busy";
       const targets = targetsOf(host, state.wildcards);
-      if (targets.length === 0 || state.policy.forbidden(host) !== undefined) return "refused";
+      if (targets.length === 0 || !isAllowed(host, state.policy)) return "refused";
       const there = addressOf(host, targets, state.supply, deps);
       if (there !== undefined) return addressesOf(recordOf(host, there, state.ground));
       if (machine.asked.size >= deps.most() && !(await retireOne(deps))) {
@@ -117,11 +118,13 @@ const isOf = (host: Hostname, { route }: Lane): boolean => route.target.binding.
 async function openAt(
   host: Hostname,
   targets: readonly Target[],
-  { supply, ground }: State,
+  { supply, ground, policy }: State,
   { relay, carry, log }: FreshNamesDeps,
 ): Promise<readonly AnyIp[] | undefined> {
   const refused = new Set<Ip>();
-  const isUsable = (ip: Ip): boolean => !refused.has(ip) && !isCarrying(relay, ip);
+  const pinned = new Set(policy.pins?.values());
+  const isUsable = (ip: Ip): boolean =>
+    !refused.has(ip) && !pinned.has(ip) && !isCarrying(relay, ip);
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const ip = supply.take(host, isUsable);
     if (ip === undefined) return undefined;

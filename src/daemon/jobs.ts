@@ -16,6 +16,8 @@ export type Job =
   | "verification"
   /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
+  /** Name users and groups that are missing; the rules are read anyway. */
+  | "access"
   /** The interface and the subnet of the addresses. */
   | "ground"
   /** The DNS server, and what this machine asks of it. */
@@ -47,6 +49,12 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "net.subnet": ["ground", "poll"],
   "net.subnet6": ["ground", "poll"],
   "net.interface_name": ["ground", "poll"],
+  "access.rules": ["access", "network"],
+  "names.allow": ["poll"],
+  "names.deny": ["poll"],
+  "names.only": ["poll"],
+  "names.alias": ["poll"],
+  "names.pin": ["poll"],
   "names.expand": ["poll"],
   "dns.enabled": ["dns", "poll"],
   "dns.listen": ["dns"],

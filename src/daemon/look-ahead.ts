@@ -5,6 +5,8 @@ import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
+import type { Assignment } from "../exposure/allocate.ts";
+import type { AccountEndpoints } from "../exposure/expose.ts";
 import {
   type GroundDecision,
   groundWish,
@@ -23,9 +25,12 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { silentLog } from "../model/log.ts";
+import { createNames } from "../names/names.ts";
+import { askServers } from "../names/question.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
+import { namePolicy, resolvConfNow, rulesNow, subjectsOf } from "./name-policy.ts";
 import { networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
@@ -105,6 +110,8 @@ export async function lookAhead(
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
   const asked: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
   const below = namesBelow(config, asked);
+  const accounts = [{ account: defaultAccount, listed }];
+  const ofNames = await namesAhead(loaded, accounts, assignment);
   const { ground, remarks } = await groundAhead({
     net,
     stateFolder: stateFolderOf(config.server),
@@ -121,14 +128,17 @@ export async function lookAhead(
     sharing: networkMode(config, { ports }),
     zones,
     ground,
-    policy: await policyNow({
-      hostsPath: loaded.hostsPath,
-      own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
-      accounts: [{ account: defaultAccount, listed }],
-      below: [...below.asked, ...below.expanded],
-      assignment,
-      reservedPorts: config.forward.reserved_ports,
-    }),
+    policy: {
+      ...(await policyNow({
+        hostsPath: loaded.hostsPath,
+        own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
+        accounts,
+        below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
+        assignment,
+        reservedPorts: config.forward.reserved_ports,
+      })),
+      ...ofNames,
+    },
     listening,
     hosts: hosts.before,
   });
@@ -136,6 +146,30 @@ export async function lookAhead(
   const { text } = wayFor(facts, config.dns.listen.replace(/:\d+$/, ""));
   return { identity, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
 }
+
+/** The same decision about names as the daemon's; the file is only read. */
+async function namesAhead(
+  loaded: Loaded,
+  accounts: readonly AccountEndpoints[],
+  assignment: Assignment,
+): Promise<ReturnType<typeof namePolicy>> {
+  const { config } = loaded;
+  const names = createNames({
+    stateFolder: stateFolderOf(config.server),
+    assignment: () => assignment,
+    ask: askServers,
+    conf: () => resolvConfNow(config),
+    log: silentLog,
+    changed: () => undefined,
+    keeps: false,
+  });
+  await names.load();
+  await names.look(subjectsOf(accounts), rulesNow(config, names), patienceMs);
+  return namePolicy(config, names);
+}
+
+/** How long a preview waits for the name servers. */
+const patienceMs = 5000;
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({
   ...identity,

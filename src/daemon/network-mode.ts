@@ -49,12 +49,19 @@ export function networkBasis({ net }: Config): unknown {
   return [listen_interface, overrides, start_port, [...names].map(addressesOf)];
 }
 
-/** Pure: the warning that nobody is excluded; empty if there is no need. */
-export const openToAll = ({ net }: Config): string =>
-  mayBeReached(net)
-    ? "net.listen_interface or net.overrides makes endpoints reachable from other machines, " +
-      "and every machine that reaches this one may connect to them"
-    : "";
+/**
+ * Pure: the warning that nobody is excluded; empty if there is a rule for every
+ * endpoint.
+ */
+export function openToAll({ net, access }: Config): string {
+  if (!mayBeReached(net) || access.rules.some(({ endpoint }) => endpoint === "*")) return "";
+  const which = access.rules.length === 0 ? "them" : "those without a rule in access.rules";
+  return (
+    "net.listen_interface or net.overrides makes endpoints reachable from other machines, " +
+    `and every machine that reaches this one may connect to ${which}; ` +
+    'a rule for the endpoint "*" excludes all that it does not name'
+  );
+}
 
 /** How many ports are tried before a binding has none. */
 const probes = 64;

@@ -1,8 +1,9 @@
+import { createGuard, type Guard } from "../access/guard.ts";
 import { type Account, createAccount } from "../account/account.ts";
 import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
-import type { Inspection, Loaded } from "../config/load.ts";
+import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
@@ -20,11 +21,14 @@ import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import type { Ip } from "../model/ip.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import { createNames, type Names, type NamesDeps } from "../names/names.ts";
+import { askServers } from "../names/question.ts";
 import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
+import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
@@ -52,8 +56,10 @@ export interface Parts {
   readonly board: Board;
   readonly way: WayOut;
   readonly trust: TrustKeeper;
+  readonly guard: Guard;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly names: Names;
   readonly naming: Naming;
   readonly link: Link;
   readonly account: Account;
@@ -79,6 +85,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const hasAddress = createOwnAddresses();
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
+  const guard = guardOf(net, current, isOwn);
   const relay = createRelay({
     net,
     log,
@@ -86,7 +93,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     limits,
     room: net.descriptors.room,
     memory: memoryLimit(),
-    isOwn,
+    guard,
   });
   const machine = createMachine({
     hostsPath,
@@ -110,18 +117,19 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     machine,
     fresh: (host) => serving.open(host),
   });
-  const fileLimit = (): number => net.descriptors.limit;
-  const deps = {
+  const changed = (): void => account.kick();
+  const names = namesOf({ loaded: current, stateFolder, machine, changed, log });
+  const serving = createServing({
     accounts,
     loaded: current,
     relay,
     machine,
     link,
     names: naming,
-    fileLimit,
+    meanings: names,
+    fileLimit: () => net.descriptors.limit,
     log,
-  };
-  const serving = createServing(deps);
+  });
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -134,7 +142,44 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, naming, link, account };
+  return {
+    options,
+    settings,
+    board,
+    way,
+    trust,
+    guard,
+    relay,
+    machine,
+    names,
+    naming,
+    link,
+    account,
+  };
+}
+
+function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boolean): Guard {
+  return createGuard({
+    net,
+    written: () => loaded().config.access.rules,
+    placeOf: ({ number }) => rulePlace(loaded(), number),
+    isOwn,
+  });
+}
+
+function namesOf(
+  parts: Pick<NamesDeps, "stateFolder" | "changed" | "log"> & {
+    loaded: () => Loaded;
+    machine: Machine;
+  },
+): Names {
+  const { loaded, machine, ...deps } = parts;
+  return createNames({
+    ...deps,
+    assignment: () => machine.assignment,
+    ask: askServers,
+    conf: () => resolvConfNow(loaded().config),
+  });
 }
 
 function namingOf(

@@ -101,7 +101,7 @@ export function preview(facts: PreviewFacts): Preview {
   const entries = entriesOf(exposure.names);
   const asked = entriesOf(exposure.asked);
   return {
-    names: nameChanges(new Map([...entries, ...asked]), saved, listening),
+    names: nameChanges(withoutAliases(new Map([...entries, ...asked]), policy), saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
     others: otherChanges(exposure, facts),
@@ -149,6 +149,13 @@ function otherChanges(exposure: Exposure, { sharing, listening }: PreviewFacts):
 
 const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>
   new Map(records.map(({ host, ip }) => [host, ip]));
+
+/** An alias has no address of its own that could change. */
+const withoutAliases = (
+  entries: ReadonlyMap<Hostname, Ip>,
+  { aliases }: Policy,
+): ReadonlyMap<Hostname, Ip> =>
+  new Map([...entries].filter(([host]) => aliases?.has(host) !== true));
 
 const presentId = ({ ip, port }: Listening): string => hostPortText({ host: ip, port });
 

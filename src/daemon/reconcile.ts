@@ -72,7 +72,7 @@ export async function reconcile(
   };
 
   const decided = await exposeOnFreeAddresses(accounts, world);
-  const { assignment, unserved, wildcards } = decided;
+  const { assignment, unserved, wildcards, remarks } = decided;
   world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
   const { exposure, ports, network } = await shareOnFreePorts(decided.exposure, world);
@@ -89,7 +89,9 @@ export async function reconcile(
     overridden = await advertise([]);
   }
   const { present } = relay;
-  const facts = { exposure, unserved, wildcards, network, present, failures, overridden };
+  const { aliases } = world.policy;
+  const listed = { exposure, unserved, wildcards, remarks, aliases, network };
+  const facts = { ...listed, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -116,8 +118,11 @@ async function exposeOnFreeAddresses(
     });
   let result = exposeWith(saved);
   const named = (): readonly NameRecord[] => [...result.exposure.names, ...result.exposure.asked];
+  // A pinned address has no other, and an alias has that of its host.
+  const isFixed = (host: Hostname): boolean =>
+    policy.pins?.has(host) === true || policy.aliases?.has(host) === true;
   // Addresses are compared, since the allocation may replace a saved one.
-  let unproven = named().filter(({ host, ip }) => saved.get(host) !== ip);
+  let unproven = named().filter(({ host, ip }) => saved.get(host) !== ip && !isFixed(host));
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;

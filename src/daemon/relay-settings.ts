@@ -8,7 +8,7 @@ import { proxyFor } from "../model/proxy.ts";
 import type { RelayLimits } from "../relay/relay.ts";
 
 /** Pure: the limits of the relay by these settings. */
-export function relayLimits({ forward }: Config): RelayLimits {
+export function relayLimits({ forward, access }: Config): RelayLimits {
   const { min, max, idle_timeout: seconds } = forward.pool;
   return {
     openTimeoutMs: forward.open_timeout * 1000,
@@ -16,6 +16,7 @@ export function relayLimits({ forward }: Config): RelayLimits {
     halfClosedMs: forward.half_close_timeout * 1000,
     drainMs: forward.drain_timeout * 1000,
     rewriteHost: forward.rewrite_host,
+    hosts: access.hosts,
     connections: {
       inAll: infiniteIfZero(forward.max_connections),
       perEndpoint: infiniteIfZero(forward.max_connections_per_endpoint),

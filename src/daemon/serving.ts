@@ -4,14 +4,16 @@ import { type AccountEndpoints, expandedNames, type NamesBelow } from "../exposu
 import { groundText } from "../exposure/ground.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
-import { namesInUse, policyNow } from "../machine/own-names.ts";
+import { namesInUse, type OwnHosts, policyNow } from "../machine/own-names.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
+import type { Names } from "../names/names.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
+import { namePolicy, rulesNow, subjectsOf } from "./name-policy.ts";
 import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
@@ -25,6 +27,8 @@ export interface ServingDeps {
   readonly machine: Machine;
   /** Is told the names that answer from now on. */
   readonly names: { show(shown: Shown): void; forget(host: Hostname): void };
+  /** What names mean without ngrokd, and which are paused. */
+  readonly meanings: Pick<Names, "look" | "standing" | "paused" | "changes">;
   /** How many files this process may have open. */
   readonly fileLimit: () => number;
   readonly link: Pick<Link, "ground" | "carry">;
@@ -46,7 +50,7 @@ const mostNames = { atAll: 4096, shareOfFiles: 0.1 };
 
 /** An account without a list yet serves nothing. Lists are served in turn. */
 export function createServing(deps: ServingDeps): Serving {
-  const { accounts, relay, machine, link, names, loaded, fileLimit, log } = deps;
+  const { accounts, relay, machine, link, names, meanings, loaded, fileLimit, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
   const inTurn = createSerial();
   const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
@@ -66,7 +70,8 @@ export function createServing(deps: ServingDeps): Serving {
         groundText(link.ground),
         forward.reserved_ports,
         dns.enabled,
-        names.expand,
+        names,
+        meanings.changes,
         machine.asked.changes,
         networkBasis(loaded().config),
       ]);
@@ -82,47 +87,66 @@ export function createServing(deps: ServingDeps): Serving {
         const all = accounts.map((name): AccountEndpoints => {
           return { account: name, listed: lists.get(name) ?? none };
         });
-        return await steadily(
-          all.map((one) => one.listed),
-          () => reconcileNow(all),
-        );
+        const serveAll = (): Promise<Reconciled> =>
+          steadily(
+            all.map((one) => one.listed),
+            () => reconcileNow(all, deps, { own: own(), fresh }),
+          );
+        const look = (withinMs: number): Promise<boolean> =>
+          meanings.look(subjectsOf(all), rulesNow(loaded().config, meanings), withinMs);
+        // Names that are known do not wait for those that are looked up.
+        if (!(await look(promptMs))) {
+          await serveAll();
+          await look(patienceMs);
+        }
+        return await serveAll();
       }),
   };
+}
 
-  async function reconcileNow(all: readonly AccountEndpoints[]): Promise<Reconciled> {
-    const { config, hostsPath } = loaded();
-    const below = namesBelow(config, machine.asked.all);
-    const policy = await policyNow({
-      hostsPath,
-      own: own(),
-      accounts: all,
-      below: [...below.asked, ...below.expanded],
-      assignment: machine.assignment,
-      reservedPorts: config.forward.reserved_ports,
-    });
-    // A reload may change the ground during the reconcile.
-    const { ground } = link;
-    const network = networkMode(config, machine);
-    return await reconcile(all, {
-      ...(network !== undefined && { network }),
-      relay,
-      machine: {
-        get assignment() {
-          return machine.assignment;
-        },
-        saveAssignment: machine.saveAssignment,
-        apply(shown) {
-          names.show(shown);
-          return machine.apply(shown);
-        },
+/** How long a pass waits for the meaning of new names, at first and at all. */
+const promptMs = 200;
+const patienceMs = 3500;
+
+async function reconcileNow(
+  all: readonly AccountEndpoints[],
+  { relay, machine, link, names, meanings, loaded, log }: ServingDeps,
+  { own, fresh }: { own: readonly OwnHosts[]; fresh: FreshNames },
+): Promise<Reconciled> {
+  const { config, hostsPath } = loaded();
+  const below = namesBelow(config, machine.asked.all);
+  const ofNames = namePolicy(config, meanings);
+  const ofMachine = await policyNow({
+    hostsPath,
+    own,
+    accounts: all,
+    below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
+    assignment: machine.assignment,
+    reservedPorts: config.forward.reserved_ports,
+  });
+  const policy = { ...ofMachine, ...ofNames };
+  // A reload may change the ground during the reconcile.
+  const { ground } = link;
+  const network = networkMode(config, machine);
+  return await reconcile(all, {
+    ...(network !== undefined && { network }),
+    relay,
+    machine: {
+      get assignment() {
+        return machine.assignment;
       },
-      below,
-      decided: (result) => fresh.settle(result, { policy, ground }),
-      policy,
-      link: { ground, carry: link.carry },
-      log,
-    });
-  }
+      saveAssignment: machine.saveAssignment,
+      apply(shown) {
+        names.show(shown);
+        return machine.apply(shown);
+      },
+    },
+    below,
+    decided: (result) => fresh.settle(result, { policy, ground }),
+    policy,
+    link: { ground, carry: link.carry },
+    log,
+  });
 }
 
 /** Pure: the names that wildcards have with this configuration. */

@@ -29,7 +29,7 @@ export function currentState(parts: PartsWithHealth): State {
   const { settings, health, machine, naming, link, account, trust, board } = parts;
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
-    settings: [...settings.warnings, openToAll(settings.current.config)],
+    settings: [...settings.warnings, openToAll(settings.current.config), ...parts.guard.warnings],
     health: health.trouble,
     hosts: machine.trouble,
     dns: naming.report?.warnings ?? [],

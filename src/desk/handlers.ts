@@ -8,8 +8,14 @@ import type { State } from "../model/state.ts";
 import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
+import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
 import { healthReply, listReply, statusReply } from "./replies.ts";
-import type { CertificateReport, RefreshReport, ReloadReport } from "./reply-schemas.ts";
+import type {
+  CertificateReport,
+  PauseReport,
+  RefreshReport,
+  ReloadReport,
+} from "./reply-schemas.ts";
 
 /** The parts of the daemon that the operations use. */
 export interface Desk {
@@ -31,6 +37,12 @@ export interface Desk {
   readonly pass: () => Promise<PassResult["kind"] | undefined>;
   /** Returns undefined if the daemon is stopping. */
   readonly reload: () => Promise<ReloadReport | undefined>;
+  /** The names that are paused. */
+  readonly names: {
+    readonly paused: ReadonlySet<string>;
+    /** Returns whether this is a change. */
+    pause(subject: string, paused: boolean): Promise<boolean>;
+  };
   readonly log: Log;
 }
 
@@ -55,6 +67,8 @@ export const handlers: Handlers = {
   health: ({ state, live, healthUrl }) => healthReply(state(), live(), healthUrl()),
   refresh,
   reload,
+  pause: (desk, { host }) => setPause(desk, host, true),
+  resume: (desk, { host }) => setPause(desk, host, false),
   "refresh-cert": refreshCertificate,
   "set-api-key": setApiKey,
 };
@@ -85,6 +99,21 @@ async function reload(desk: Desk): Promise<ReloadReport> {
       "The daemon is stopping, so it does not read the configuration",
     );
   return report;
+}
+
+async function setPause(
+  { names, pass, state, log }: Desk,
+  text: string,
+  paused: boolean,
+): Promise<PauseReport> {
+  const known = [...subjectsIn(state()), ...names.paused];
+  const subject = pausable(text, known, paused);
+  const changed = await names.pause(subject, paused);
+  if (changed) {
+    log.info(paused ? `"${subject}" is paused` : `"${subject}" is served again`);
+    await pass();
+  }
+  return { host: subject, paused, changed, draining: drainingOf(state(), subject) };
 }
 
 async function refreshCertificate(

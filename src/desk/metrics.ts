@@ -32,7 +32,15 @@ function dnsFamilies({ questions, refused }: DnsFacts): Family[] {
 
 function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
   const { registration, lastPass } = state;
-  const counts = { listening: 0, wildcard: 0, failed: 0, unsupported: 0, draining: 0 };
+  const counts = {
+    listening: 0,
+    wildcard: 0,
+    failed: 0,
+    unsupported: 0,
+    refused: 0,
+    paused: 0,
+    draining: 0,
+  };
   for (const endpoint of state.endpoints) counts[endpoint.state] += 1;
   const families = [
     gauge("ngrokd_up", "Whether the daemon can make progress.", Number(live.ok)),

@@ -109,6 +109,8 @@ function totals(
       wildcard: count("wildcard"),
       failed: count("failed"),
       unsupported: count("unsupported"),
+      refused: count("refused"),
+      paused: count("paused"),
       draining: count("draining"),
     },
     connections: {
@@ -130,8 +132,10 @@ function totals(
  * (docs/protocol.md, "The control socket").
  */
 export function listReply(state: State): ListItem[] {
-  return state.endpoints.map(
-    ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter, network }) => ({
+  return state.endpoints.map((endpoint) => {
+    const { ids, url, proto, host, port, ip, ip6, state, reason, warning } = endpoint;
+    const { aliases, meter, network } = endpoint;
+    return {
       id: ids[0] ?? "",
       hostname: state === "wildcard" ? `*.${wildcardSuffix(url) ?? ""}` : host,
       ip,
@@ -158,9 +162,10 @@ export function listReply(state: State): ListItem[] {
         last_error: meter.lastError,
       },
       ...measured(meter),
+      ...(aliases !== undefined && { aliases: [...aliases] }),
       ...lastActivity(meter),
-    }),
-  );
+    };
+  });
 }
 
 /** Pure: the reply to `health`. */

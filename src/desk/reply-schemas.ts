@@ -9,7 +9,15 @@ import * as z from "zod/mini";
  * that a client understands a daemon that is older, as after an upgrade.
  */
 
-const endpointState = z.enum(["listening", "wildcard", "failed", "unsupported", "draining"]);
+const endpointState = z.enum([
+  "listening",
+  "wildcard",
+  "failed",
+  "unsupported",
+  "refused",
+  "paused",
+  "draining",
+]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -68,6 +76,8 @@ const listItemSchema = z.object({
    * first byte.
    */
   latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
+  /** More names for its address, from `names.alias`; absent without any. */
+  aliases: z.optional(z.array(z.string())),
   /** RFC 3339; absent before the first connection. */
   last_activity: z.optional(z.string()),
 });
@@ -122,6 +132,8 @@ export const statusSchema = z.object({
     wildcard: z.optional(z.number()),
     failed: z.number(),
     unsupported: z.number(),
+    refused: z.optional(z.number()),
+    paused: z.optional(z.number()),
     draining: z.number(),
   }),
   connections: z.object({
@@ -191,6 +203,16 @@ export const refreshSchema = z.object({
   endpoint_count: z.number(),
 });
 export type RefreshReport = z.infer<typeof refreshSchema>;
+
+export const pauseSchema = z.object({
+  host: z.string(),
+  paused: z.boolean(),
+  /** False: it was so before. */
+  changed: z.boolean(),
+  /** Open connections that may finish. */
+  draining: z.number(),
+});
+export type PauseReport = z.infer<typeof pauseSchema>;
 
 /** A setting that was changed in the file; secrets are redacted. */
 const changeSchema = z.object({

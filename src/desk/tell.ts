@@ -45,9 +45,12 @@ function linesOf({ url, host, ip, port, state, reason, warning }: EndpointState)
       ? { level: "info", text: `${name}${below} listens on ${ip}:${port}` }
       : state === "wildcard"
         ? { level: "info", text: `${name} has names, each with an address of its own` }
-        : { level: "warn", text: `${name} is not served: ${reason}` };
+        : { level: levelOf(state), text: `${name} is not served: ${reason}` };
   return warning === "" ? [line] : [line, { level: "warn", text: `${name}: ${warning}` }];
 }
+
+/** A pause is the user's own wish. */
+const levelOf = (state: EndpointState["state"]): LogLevel => (state === "paused" ? "info" : "warn");
 
 const nameOf = (url: string): string => (url === "" ? "an endpoint without a URL" : readable(url));
 

@@ -36,7 +36,7 @@ export const endpointsOf = ({ host, port }: Wanted, items: readonly ListItem[]):
   items.filter(
     (item) =>
       item.state !== "draining" &&
-      (item.hostname === host || item.ip === host) &&
+      [item.hostname, item.ip, ...(item.aliases ?? [])].includes(host) &&
       (port === undefined || item.port === port),
   );
 

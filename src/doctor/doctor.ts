@@ -15,6 +15,7 @@ import { readable } from "../model/parsed.ts";
 import { type ProxyWays, proxyWays } from "../model/proxy.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
 import { holdersOf } from "../net/socket-holders.ts";
+import { judgeRefusals } from "./access-findings.ts";
 import {
   type ApiFacts,
   askApi,
@@ -104,6 +105,7 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ...(status === undefined ? [] : judgeDns(status)),
     ...names,
     ...listeners,
+    ...(local.daemon.ok ? judgeRefusals(local.daemon.value.list, loaded) : []),
     ...leftovers,
   ];
   return [

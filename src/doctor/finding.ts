@@ -26,6 +26,7 @@ export const checks = {
   names: "Names",
   listeners: "Listeners",
   endpoints: "Endpoints",
+  access: "Access",
   leftovers: "Leftovers",
   endpoint: "Endpoint",
   name: "Name",

@@ -270,6 +270,10 @@ export function judgeListener(
   switch (item.state) {
     case "unsupported":
       return warning(check, `${url} cannot be served: ${item.reason}`);
+    case "refused":
+      return warning(check, `${url} is refused: ${item.reason}`);
+    case "paused":
+      return ok(check, `${url}: ${item.reason}`);
     case "wildcard":
       return ok(check, `${url} stands for the names below it`);
     case "draining":

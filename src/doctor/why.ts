@@ -9,6 +9,7 @@ import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.
 import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
 import { holdersOf } from "../net/socket-holders.ts";
+import { accessFacts, judgeAccess } from "./access-findings.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { judgeAddress } from "./by-address.ts";
@@ -93,9 +94,9 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
 }
 
 /**
- * Pure: the items of the daemon's list that match the question. An unsupported
- * endpoint has only a URL. If that is a wildcard, it matches names below it
- * that no other endpoint has.
+ * Pure: the items of the daemon's list that match the question. An endpoint
+ * that is not served may have only a URL. If that is a wildcard, it matches
+ * names below it that no other endpoint has.
  */
 export function meantBy(question: Question, list: readonly ListItem[]): ListItem[] {
   const there = list.filter(({ state }) => state !== "draining");
@@ -103,10 +104,7 @@ export function meantBy(question: Question, list: readonly ListItem[]): ListItem
   return exact.length > 0
     ? exact
     : longestAtEachPort(
-        there.filter(
-          ({ state, url }) =>
-            (state === "unsupported" || state === "wildcard") && isCovered(url, question),
-        ),
+        there.filter((item) => item.state in unnamed && isCovered(item.url, question)),
       );
 }
 
@@ -121,16 +119,23 @@ function longestAtEachPort(items: readonly ListItem[]): ListItem[] {
   return items.filter((item) => [...byPort.values()].includes(item));
 }
 
+const unserved: Readonly<Partial<Record<ListItem["state"], string>>> = {
+  unsupported: "it cannot be served",
+  refused: "its name is refused",
+  paused: "it is not served",
+};
+/** Endpoints in these states may have no host name. */
+const unnamed = { ...unserved, wildcard: "" };
+
 const isMeant = (item: ListItem, question: Question): boolean =>
-  item.state === "unsupported" || item.state === "wildcard"
-    ? isNamed(item.url, question)
-    : isAt(item, question);
+  item.state in unnamed ? isNamed(item.url, question) : isAt(item, question);
 
 const isAt = (
-  { hostname, ip, ip6, port, network_port: forOthers }: ListItem,
+  { hostname, ip, ip6, port, network_port: forOthers, aliases }: ListItem,
   question: Question,
 ): boolean =>
-  [hostname, ip, ip6].includes(question.host) && [port, forOthers].includes(question.port ?? port);
+  [hostname, ip, ip6, ...(aliases ?? [])].includes(question.host) &&
+  [port, forOthers].includes(question.port ?? port);
 
 /**
  * Whether a URL, which may be invalid, has this name, and this port if both
@@ -163,12 +168,14 @@ async function followed(
   place: Place,
   local: Local,
 ): Promise<Way> {
-  const { hostname: name, ip, ip6, port, state, reason } = item;
+  const { hostname, ip, ip6, port, state, reason } = item;
+  const name = item.aliases?.includes(question.host) === true ? question.host : hostname;
   const bound = ok("endpoint", `ngrok lists it as ${readable(item.url)}`);
-  if (state === "unsupported") {
+  const why = unserved[state];
+  if (why !== undefined) {
     return {
       subject: readable(item.url),
-      steps: [running, bound, failure("listener", `it cannot be served: ${reason}`)],
+      steps: [running, bound, failure("listener", `${why}: ${reason}`)],
     };
   }
   const subject = `${name}:${port}`;
@@ -192,10 +199,12 @@ async function followed(
   const given = address ?? notChecked("name", "a name is written only while its address listens");
   const asAddress = judgeAddress(question, item);
   const names = asAddress === undefined ? [given] : [given, asAddress];
-  const beyond = await through({ host: name, port }, place, local);
+  const access = judgeAccess(item, accessFacts(local.loaded, place.env));
+  const beyond = await through({ host: hostname, port }, place, local);
+  const past = pastFailure(item, beyond);
   return {
     subject,
-    steps: [running, bound, ...names, listener, ...beyond, ...pastFailure(item, beyond)],
+    steps: [running, bound, ...names, listener, ...access, ...beyond, ...past],
   };
 }
 
@@ -229,6 +238,10 @@ async function followedBelow(
       ok("endpoint", `ngrok lists it as ${readable(url)}`),
       given,
       ...trouble,
+      ...judgeAccess(
+        { hostname: name, port, errors_by_kind: {} },
+        accessFacts(local.loaded, place.env),
+      ),
       ...(await through({ host: name, port }, place, local)),
     ],
   };

@@ -25,7 +25,7 @@ export interface Allocation {
    * address.
    */
   readonly assignment: Assignment;
-  /** Wanted names for which no address is left, with the reason. */
+  /** Wanted names that have no address, with the reason. */
   readonly failed: ReadonlyMap<Hostname, string>;
 }
 
@@ -39,7 +39,7 @@ export const remembered = 100_000;
  * Gives every wanted name one address of `range`. A name keeps its saved
  * address, even through an absence. The address of an absent name is given away
  * only if the range is used up. The longest absent name loses its address
- * first.
+ * first. An address of `pins` is for its name alone, whoever had it before.
  *
  * A saved address does not count if it is reserved, or also of an earlier name
  * (the Go program wrote such files). If it is outside `range`, the name keeps
@@ -53,16 +53,21 @@ export function allocate(input: {
   saved: Assignment;
   range: Subnet;
   avoid: ReadonlySet<Ip>;
+  pins?: ReadonlyMap<Hostname, Ip>;
 }): Allocation {
-  const { range, avoid } = input;
+  const { range, avoid, pins = new Map<Hostname, Ip>() } = input;
   const wanted = new Set(input.wanted);
-  const kept = firstHolders(input.saved, range, avoid);
+  const { fixed, failed } = pinned([...wanted].sort(), pins, range);
+  const others = [...input.saved].filter(([name, ip]) => !pins.has(name) && !fixed.has(ip));
+  const kept = firstHolders(new Map(others), range, avoid);
   const gone = [...kept].filter(([name]) => !wanted.has(name)).slice(-remembered);
-  const free = freeAddresses(range, new Set(kept.values()), gone, avoid);
+  const held = new Set([...kept.values(), ...pins.values()]);
+  const free = freeAddresses(range, held, gone, avoid);
   const present = new Map<Hostname, Ip>();
-  const failed = new Map<Hostname, string>();
   for (const name of [...wanted].sort()) {
-    const ip = kept.get(name) ?? free.next().value;
+    if (failed.has(name)) continue;
+    const pin = pins.get(name);
+    const ip = pin ?? kept.get(name) ?? free.next().value;
     if (ip === undefined)
       failed.set(name, `no address is left in ${subnetText(range)}; a wider net.subnet makes room`);
     else present.set(name, ip);
@@ -144,6 +149,31 @@ const others: ReadonlySet<string> = new Set([
   "127.0.0.54", // systemd-resolved, proxy only
   "127.0.1.1", // the machine's own name on Debian, dnsmasq of NetworkManager
 ]);
+
+/** The pinned addresses of these names, and the pins that cannot be used. */
+function pinned(
+  names: readonly Hostname[],
+  pins: ReadonlyMap<Hostname, Ip>,
+  range: Subnet,
+): { fixed: ReadonlyMap<Ip, Hostname>; failed: Map<Hostname, string> } {
+  const fixed = new Map<Ip, Hostname>();
+  const failed = new Map<Hostname, string>();
+  for (const name of pins.size === 0 ? [] : names) {
+    const ip = pins.get(name);
+    if (ip === undefined) continue;
+    const owner = fixed.get(ip);
+    const obstacle = !subnetHas(range, ip)
+      ? `which is outside ${subnetText(range)}`
+      : isTaken(range, ip)
+        ? "which other programs use"
+        : owner === undefined
+          ? undefined
+          : `which it gives to "${owner}" too`;
+    if (obstacle === undefined) fixed.set(ip, name);
+    else failed.set(name, `names.pin gives it ${ip}, ${obstacle}; name another address there`);
+  }
+  return { fixed, failed };
+}
 
 /** In the order of `saved`. An address inside the range comes first to it. */
 function firstHolders(saved: Assignment, range: Subnet, avoid: ReadonlySet<Ip>): Map<Hostname, Ip> {

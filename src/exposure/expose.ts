@@ -6,7 +6,7 @@ import {
   isBelow,
   type Wildcard,
 } from "../model/binding.ts";
-import type { ApiEndpoint } from "../model/endpoint.ts";
+import type { ApiEndpoint, Proto } from "../model/endpoint.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
@@ -19,6 +19,7 @@ import {
   type Target,
 } from "./exposure.ts";
 import { type Ground, ip6Of } from "./ground.ts";
+import type { Subject, Verdict } from "./verdict.ts";
 
 /** All that an exposure depends on. */
 export interface ExposureInput {
@@ -72,7 +73,16 @@ export interface Policy {
   readonly forbiddenZone?: (zone: Hostname) => string | undefined;
   /** Ports that other programs of this machine must be able to have. */
   readonly reservedPorts?: readonly number[];
+  /** Whether a name that is not forbidden may be served; default: it may. */
+  readonly judge?: (subject: Subject) => Verdict;
+  /** More names of a host, from the configuration. */
+  readonly aliases?: Aliases;
+  /** The addresses that the configuration gives to names. */
+  readonly pins?: ReadonlyMap<Hostname, Ip>;
 }
+
+/** The host of each alias. */
+export type Aliases = ReadonlyMap<Hostname, Hostname>;
 
 export interface MachineFacts {
   /** Where the addresses come from. */
@@ -88,6 +98,8 @@ export interface ExposureResult {
   readonly unserved: readonly Unserved[];
   /** The wildcards that may have names, each with its account. */
   readonly wildcards: readonly AccountWildcard[];
+  /** Remarks about served hosts, such as an alias that is left out. */
+  readonly remarks: ReadonlyMap<Hostname, string>;
 }
 
 export interface AccountWildcard {
@@ -99,8 +111,20 @@ export interface AccountWildcard {
 export type Unserved =
   /** It cannot be served here at all. */
   | ({ readonly kind: "unsupported" } & BadEndpoint)
+  /** The user, or a need of this machine, is against its name. */
+  | ({ readonly kind: "refused" | "paused" } & RefusedEndpoint)
   /** There is no address for it. */
   | { readonly kind: "homeless"; readonly binding: Binding; readonly reason: string };
+
+export interface RefusedEndpoint {
+  readonly ids: readonly string[];
+  readonly url: string;
+  readonly proto: Proto;
+  /** Empty for a wildcard. */
+  readonly host: Hostname | "";
+  readonly port: number;
+  readonly reason: string;
+}
 
 /**
  * Pure: the exposure of these endpoints. Each host name gets an address, or one
@@ -116,21 +140,49 @@ export function expose(input: ExposureInput): ExposureResult {
     saved: assignment,
     range: machine.ground.range,
     avoid: machine.taken,
+    ...(policy.pins !== undefined && { pins: policy.pins }),
   });
   const homeless = targets.flatMap(({ binding }): Unserved[] => {
     const reason = allocation.failed.get(binding.host);
     return reason === undefined ? [] : [{ kind: "homeless", binding, reason }];
   });
+  const exposure = exposureOf(targets, allocation.assignment, {
+    ground: machine.ground,
+    wildcards,
+    below,
+  });
+  const { records, remarks } = aliasRecords(exposure, policy);
   return {
-    exposure: exposureOf(targets, allocation.assignment, {
-      ground: machine.ground,
-      wildcards,
-      below,
-    }),
+    exposure: { ...exposure, names: [...exposure.names, ...records] },
     assignment: allocation.assignment,
     unserved: [...exact.refused, ...refused, ...homeless],
     wildcards,
+    remarks,
   };
+}
+
+/**
+ * Pure: the names that aliases add, with the addresses of their hosts. An alias
+ * is the user's word, so only a need of this machine is against it.
+ */
+function aliasRecords(
+  { names, asked }: Pick<Exposure, "names" | "asked">,
+  { aliases = new Map(), forbidden, judge }: Policy,
+): { records: NameRecord[]; remarks: ReadonlyMap<Hostname, string> } {
+  const hosts = new Map([...names, ...asked].map((record) => [record.host, record]));
+  const records: NameRecord[] = [];
+  const remarks = new Map<Hostname, string>();
+  for (const [alias, host] of aliases) {
+    const record = hosts.get(host);
+    if (record === undefined) continue;
+    const verdict = judge?.(alias);
+    const reason =
+      forbidden(alias) ??
+      (verdict === undefined || verdict.kind === "served" ? undefined : verdict.reason);
+    if (reason === undefined) records.push({ ...record, host: alias });
+    else remarks.set(host, `its alias "${alias}" is left out: ${reason}`);
+  }
+  return { records, remarks };
 }
 
 const noNames: NamesBelow = { onDemand: false, asked: new Set(), expanded: new Set() };
@@ -138,8 +190,9 @@ const noNames: NamesBelow = { onDemand: false, asked: new Set(), expanded: new S
 /** Pure: the endpoints that may be served, and the others with the reason. */
 function admit(
   accounts: readonly AccountEndpoints[],
-  { forbidden, reservedPorts = [] }: Policy,
+  policy: Policy,
 ): { targets: Target[]; refused: Unserved[] } {
+  const { forbidden, reservedPorts = [] } = policy;
   const owners = new Map<Hostname, string>();
   const targets: Target[] = [];
   const refused: Unserved[] = [];
@@ -152,21 +205,40 @@ function admit(
         forbidden(binding.host) ??
         portReason(binding.port, reservedPorts) ??
         (owner === account ? undefined : `the account "${owner}" serves a host of this name`);
-      if (reason === undefined) {
+      const verdict = verdictOn(binding.host, policy);
+      if (reason !== undefined) refused.push(...unsupported(binding, reason));
+      else if (verdict.kind !== "served") refused.push({ ...verdict, ...refusal(binding) });
+      else {
         owners.set(binding.host, account);
         targets.push({ account, binding });
-      } else refused.push(...unsupported(binding, reason));
+      }
     }
   }
   return { targets, refused };
 }
 
+/** Pure: the verdict on a name that is not forbidden. */
+export function verdictOn(subject: Subject, { aliases, judge }: Policy): Verdict {
+  const host = aliases?.get(subject as Hostname);
+  if (host !== undefined)
+    return { kind: "refused", reason: `names.alias gives its name to "${host}"` };
+  return judge?.(subject) ?? { kind: "served" };
+}
+
+const refusal = (
+  one: Omit<RefusedEndpoint, "host" | "reason"> & { readonly host?: Hostname },
+): Omit<RefusedEndpoint, "reason"> => {
+  const { ids, url, proto, host = "", port } = one;
+  return { ids, url, proto, host, port };
+};
+
 /** Pure: the wildcards that may have names, the longest zones first. */
 function admitWildcards(
   accounts: readonly AccountEndpoints[],
-  { forbiddenZone = () => undefined, reservedPorts = [] }: Policy,
+  policy: Policy,
   { onDemand, expanded }: NamesBelow,
 ): { wildcards: AccountWildcard[]; refused: Unserved[] } {
+  const { forbiddenZone = () => undefined, reservedPorts = [] } = policy;
   const owners = new Map<Hostname, string>();
   const wildcards: AccountWildcard[] = [];
   const refused: Unserved[] = [];
@@ -180,10 +252,13 @@ function admitWildcards(
         portReason(port, reservedPorts) ??
         (owner === account ? undefined : `the account "${owner}" serves a wildcard of this name`) ??
         (hasNames ? undefined : nameless);
-      if (reason === undefined) {
+      const verdict = verdictOn(`*.${zone}`, policy);
+      if (reason !== undefined) refused.push(...unsupported(wildcard, reason));
+      else if (verdict.kind !== "served") refused.push({ ...verdict, ...refusal(wildcard) });
+      else {
         owners.set(zone, account);
         wildcards.push({ account, wildcard });
-      } else refused.push(...unsupported(wildcard, reason));
+      }
     }
   }
   wildcards.sort((a, b) => b.wildcard.zone.length - a.wildcard.zone.length);
@@ -202,10 +277,14 @@ function targetsBelow(
   if (wildcards.length === 0) return [];
   const taken = new Set(exact.map(({ binding }) => binding.host));
   return [...new Set([...expanded, ...asked])]
-    .filter((host) => !taken.has(host) && policy.forbidden(host) === undefined)
+    .filter((host) => !taken.has(host) && isAllowed(host, policy))
     .sort()
     .flatMap((host) => targetsOf(host, wildcards));
 }
+
+/** Pure: whether nothing is against a name. */
+export const isAllowed = (host: Hostname, policy: Policy): boolean =>
+  policy.forbidden(host) === undefined && verdictOn(host, policy).kind === "served";
 
 /**
  * Pure: the targets of connections to a name below wildcards. At each port the

@@ -22,6 +22,8 @@ export interface StateFiles {
   /** Two copies that finish or undo a write of the hosts file after a crash. */
   readonly hostsBefore: string;
   readonly hostsAfter: string;
+  /** What is known about names beyond their addresses (see readKnownNames). */
+  readonly names: string;
   /** The Go program's copy of resolv.conf. */
   readonly resolvConfGo: string;
 }
@@ -38,6 +40,7 @@ export function stateFiles(folder: string): StateFiles {
     hostsOriginal: join(folder, "hosts.original"),
     hostsBefore: join(folder, "hosts.before"),
     hostsAfter: join(folder, "hosts.after"),
+    names: join(folder, "names.json"),
     resolvConfGo: join(folder, "resolv.conf.bak"),
   };
 }

@@ -5,6 +5,7 @@ import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
 import { forbiddenName, forbiddenZone } from "../exposure/forbidden.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
+import { readResolvConf } from "../model/resolv-conf.ts";
 import { pinsInFile } from "./hosts/file.ts";
 
 /** The hosts that the daemon itself must reach for one account. */
@@ -25,14 +26,14 @@ export function namesInUse(own: readonly OwnHosts[]): {
   readonly hosts: readonly string[];
 } {
   const hosts = own.flatMap(({ api, ingress, proxy }) => [api, ingress, proxy ?? []].flat());
-  return { hostnames: [hostname()], searched: searchList(resolvConf()), hosts };
+  return { hostnames: [hostname()], searched: readResolvConf(resolvConf()).search, hosts };
 }
 
 export interface PolicyFacts {
   readonly hostsPath: string;
   readonly own: readonly OwnHosts[];
   readonly accounts: readonly AccountEndpoints[];
-  /** Names below wildcards, which the endpoints do not tell. */
+  /** Names that are in no list: aliases, and those below wildcards. */
   readonly below: Iterable<Hostname>;
   /**
    * The addresses of the names. A line with such an address is not the user's.
@@ -56,13 +57,6 @@ export async function policyNow(facts: PolicyFacts): Promise<Policy> {
     forbiddenZone: (zone) => forbiddenZone(zone, names),
     reservedPorts,
   };
-}
-
-/** Pure: the search list in the text of resolv.conf. Its last line counts. */
-export function searchList(text: string): string[] {
-  const lines = text.match(/^[ \t]*(?:search|domain)[ \t][^\n]*/gm) ?? [];
-  const [, ...domains] = (lines.at(-1) ?? "").trim().split(/\s+/);
-  return domains.filter((domain) => domain !== "." && !/^[#;]/.test(domain));
 }
 
 function resolvConf(): string {

@@ -5,7 +5,8 @@ import { createHistogram, type Histogram } from "./histogram.ts";
  * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
  * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
  * reset the connection. `limit`: there were too many connections.
- * `misdirected`: it named a host that is not served there.
+ * `misdirected`: it named a host that is not served there. `access`: the client
+ * may not connect (`access.rules`).
  */
 export const errorKinds = [
   "dial",
@@ -15,6 +16,7 @@ export const errorKinds = [
   "reset",
   "limit",
   "misdirected",
+  "access",
 ] as const;
 export type ErrorKind = (typeof errorKinds)[number];
 
@@ -61,7 +63,16 @@ export const createMeter = (): Meter => ({
   refused: 0,
   refusedBy: {},
   errors: 0,
-  errorsBy: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, misdirected: 0 },
+  errorsBy: {
+    dial: 0,
+    tls: 0,
+    header: 0,
+    timeout: 0,
+    reset: 0,
+    limit: 0,
+    misdirected: 0,
+    access: 0,
+  },
   upgrade: createHistogram(),
   firstByte: createHistogram(),
   lastActivity: 0,

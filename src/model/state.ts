@@ -36,9 +36,18 @@ export interface EndpointState {
   /** The second address; empty if there is none. */
   readonly ip6: Ip6 | "";
   /** `wildcard`: each name below it has an address and a state of its own. */
-  readonly state: "listening" | "wildcard" | "failed" | "unsupported" | "draining";
+  readonly state:
+    | "listening"
+    | "wildcard"
+    | "failed"
+    | "unsupported"
+    | "refused"
+    | "paused"
+    | "draining";
   readonly reason: string;
   readonly warning: string;
+  /** Its other names, from the configuration. */
+  readonly aliases?: readonly Hostname[];
   readonly meter: Meter;
   /** Undefined if it is not meant for other machines. */
   readonly network?: NetworkState;

@@ -3,10 +3,10 @@
  * and requests by netlink. No program such as ip(8) is needed for it.
  */
 import { closeSync, openSync } from "node:fs";
+import { messagesIn, type NetlinkMessage, type NetlinkReply } from "../linux/netlink.ts";
 import { errnoSentence } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { errnoName, errnoNow, type Libc, libcNow } from "./bun-libc.ts";
-import { messagesIn, type NetlinkMessage, type NetlinkReply } from "./netlink.ts";
 import type { Routing, Tun } from "./types.ts";
 
 /** {@link Net.routing}. */

@@ -11,6 +11,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { openDiag } from "./bun-diag.ts";
 import {
   adoptedAddress,
   freeListener,
@@ -22,6 +23,7 @@ import {
 } from "./bun-libc.ts";
 import { bunRouting } from "./bun-routing.ts";
 import { bunUdp } from "./bun-udp.ts";
+import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
@@ -73,6 +75,7 @@ export function createBunNet(): Net {
       conn instanceof PullConn
         ? peerUser(() => descriptorOf(conn.socket) ?? -1)
         : Promise.resolve(undefined),
+    callerOf: createCallers(openDiag),
   };
 }
 

@@ -10,6 +10,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Again, type Dialer, dialAny, underSignal } from "./dial.ts";
 import {
@@ -65,6 +66,7 @@ export function createNodeNet(): Net {
         }),
       ),
     userOf: () => Promise.resolve(undefined),
+    callerOf: createCallers(),
   };
 }
 

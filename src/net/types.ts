@@ -4,10 +4,11 @@
  * (Deno). One contract suite tests both against this file. Users pull instead
  * of getting events: not reading is backpressure.
  */
+
+import type { NetlinkReply } from "../linux/netlink.ts";
 import type { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
-import type { NetlinkReply } from "./netlink.ts";
 
 /**
  * The place where a socket listens or connects: an IP address (for a dial also
@@ -129,6 +130,17 @@ export interface PeerUser {
   readonly uid: number;
   /** All groups of the process, the first one included. */
   readonly groups: readonly number[];
+}
+
+/** The program at the other end of an accepted TCP connection. */
+export interface Caller {
+  /** Whether it runs on this machine, or more exactly in its network. */
+  readonly isHere: boolean;
+  /**
+   * The user who opened its socket. Undefined if the system does not tell, for
+   * example if the program has closed the socket by now.
+   */
+  readonly uid: number | undefined;
 }
 
 export interface Listener {
@@ -339,6 +351,13 @@ export interface Net {
    * is gone.
    */
   userOf(conn: Conn): Promise<PeerUser | undefined>;
+  /**
+   * The program at the other end of an accepted TCP connection. Returns it
+   * without a promise if the system can be asked at once (Bun on Linux from the
+   * second question on, within microseconds). Linux tells it to both runtimes;
+   * elsewhere only addresses are compared. Never rejects.
+   */
+  callerOf(conn: Conn): Caller | Promise<Caller>;
 }
 
 /** `127.0.0.2:80`, `[::1]:80` or a path. */

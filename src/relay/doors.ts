@@ -1,10 +1,12 @@
+import type { Guard } from "../access/guard.ts";
+import { isOwnHost } from "../access/own-host.ts";
+import type { RefusalText } from "../access/words.ts";
 import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { AnyIp } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
-import { isLoopback } from "../model/proxy.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
@@ -98,10 +100,12 @@ export interface DoorOptions {
   /** Whether requests get the host of their endpoint. Read as well. */
   readonly rewriteHost?: () => boolean;
   /**
-   * Whether a client at this address is this machine itself. Asked at the doors
-   * that other machines could reach: no other client may use them.
+   * More names under which HTTP endpoints may be asked. They count where
+   * requests get another host: a web page could choose any name for itself.
    */
-  readonly isOwn: (address: string) => boolean;
+  readonly hosts?: () => readonly string[];
+  /** Asked for every connection, before anything is dialled. */
+  readonly guard: Pick<Guard, "judge">;
 }
 
 /** No door is open yet. */
@@ -332,29 +336,6 @@ function receive(state: State, { reception, board }: Entry, first: Lane, conn: C
   });
 }
 
-/** Takes clients of this machine only. */
-function guarded(
-  { isOwn, forwarding }: State,
-  lane: Omit<Lane, "carry">,
-  carry: Lane["carry"],
-): Lane["carry"] {
-  const ip = addressOf(lane.doorway, lane.route);
-  return (conn, speaks) => {
-    const from = "host" in conn.remote ? conn.remote.host : "";
-    // A local client that chooses no address has that of the door.
-    if (from === ip || isOwn(from)) return carry(conn, speaks);
-    const { account, binding } = lane.route.target;
-    turnAway(conn, binding.key, lane.meter, stranger, forwarding(account));
-    lane.meter.lastError = `reset at once: ${stranger.reason} (${from})`;
-  };
-}
-
-const stranger: Excess = {
-  reason: "the client is not on this machine",
-  hint: "endpoints on the virtual interface serve programs of this machine only",
-  local: true,
-};
-
 /**
  * Returns the handler for connections of a lane. Thousands of connections share
  * its one `ended`.
@@ -372,8 +353,11 @@ function carrier(state: State, lane: Omit<Lane, "carry">): Lane["carry"] {
     const { account, binding } = lane.route.target;
     const deps = state.forwarding(account);
     const over = excess(state.open, meter.active, state.limits());
-    if (over !== undefined) return turnAway(conn, binding.key, meter, over, deps);
-    const manners = mannersFor(lane.route, speaks, state.rewriteHost?.() ?? false);
+    if (over !== undefined) {
+      turnAway(conn, binding.key, meter, over, deps);
+      return;
+    }
+    const manners = mannersFor(lane.route, speaks, state);
     const client = manners === undefined ? conn : guardedConn(conn, manners);
     state.open += 1;
     conns.add(client);
@@ -381,17 +365,59 @@ function carrier(state: State, lane: Omit<Lane, "carry">): Lane["carry"] {
   };
 }
 
+/** Hands a client to `carry` if it may use the endpoint. */
+function admitting(state: State, lane: Omit<Lane, "carry">, carry: Lane["carry"]): Lane["carry"] {
+  return (conn, speaks) => {
+    const { target, forOthers } = lane.route;
+    const decide = (refusal: RefusalText | undefined): void => {
+      if (refusal === undefined) carry(conn, speaks);
+      else refuse(conn, target.binding.key, lane.meter, refusal, state.forwarding(target.account));
+    };
+    const judged = state.guard.judge(
+      conn,
+      target.binding,
+      forOthers === true ? "everybody" : "users",
+    );
+    if (judged instanceof Promise)
+      void judged.then((refusal) => {
+        // The door may have closed meanwhile.
+        if (isLive(state, lane)) decide(refusal);
+        else conn.abort();
+      });
+    else decide(judged);
+  };
+}
+
+const isLive = ({ present }: State, lane: Omit<Lane, "carry">): boolean =>
+  present.get(lane.doorway.door.id)?.lanes.some((one) => one === lane) === true;
+
+/** The log suppresses repeats of this line. */
+function refuse(
+  conn: Conn,
+  key: string,
+  meter: Meter,
+  { reason, detail, hint }: RefusalText,
+  { log }: ForwardDeps,
+): void {
+  conn.abort();
+  meter.total += 1;
+  countError(meter, "access");
+  meter.lastError = `reset at once: ${detail}`;
+  log.warn(`${key}: reset at once: ${reason}`, { endpoint: key, hint });
+}
+
 /** Undefined if the requests of a connection need no look. */
 function mannersFor(
   { match, target: { binding } }: Route,
   speaks: "http" | undefined,
-  rewrites: boolean,
+  { rewriteHost, hosts }: Pick<DoorOptions, "rewriteHost" | "hosts">,
 ): Manners | undefined {
-  const rewrite = rewrites && binding.proto === "http";
+  const rewrite = rewriteHost?.() === true && binding.proto === "http";
   if (speaks === undefined && !rewrite) return undefined;
   const authority = binding.port === 80 ? binding.host : binding.key;
   return {
     only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
     rewrite: rewrite ? authority : undefined,
   };
 }
@@ -447,9 +473,6 @@ function leave(state: State, lanes: readonly Lane[]): readonly Lane[] {
   return busy;
 }
 
-/** The address to which the clients of a route connect. */
-const addressOf = ({ door }: Doorway, { match }: Route): AnyIp => match.at ?? door.at.ip;
-
 /** The routes of one binding share a meter. */
 function createLanes(state: State, doorway: Doorway, routes: readonly Route[]): Lane[] {
   const fresh = new Map<string, Meter>();
@@ -463,9 +486,7 @@ function createLanes(state: State, doorway: Doorway, routes: readonly Route[]): 
 
 function createLane(state: State, doorway: Doorway, route: Route, meter: Meter): Lane {
   const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
-  const carry = carrier(state, lane);
-  const isOpen = route.forOthers === true || isLoopback(addressOf(doorway, route));
-  return Object.assign(lane, { carry: isOpen ? carry : guarded(state, lane, carry) });
+  return Object.assign(lane, { carry: admitting(state, lane, carrier(state, lane)) });
 }
 
 function holdMeter({ meters }: State, lane: Lane): void {

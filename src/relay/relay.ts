@@ -5,6 +5,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
+import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
 import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
@@ -66,6 +67,8 @@ export interface RelayLimits {
   readonly drainMs: number;
   /** Whether HTTP requests get the host of their endpoint. */
   readonly rewriteHost: boolean;
+  /** More names under which HTTP endpoints may be asked. */
+  readonly hosts: readonly string[];
   /** Open connections; Infinity means no limit. */
   readonly connections: Pick<Limits, "inAll" | "perEndpoint">;
   /** For each account. */
@@ -93,10 +96,9 @@ export interface RelayOptions {
    * beside a pool of this size.
    */
   readonly room: (poolSize: number) => number;
-  /** See DoorOptions. */
-  readonly isOwn: (address: string) => boolean;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
+  readonly guard: Pick<Guard, "judge">;
 }
 
 /** A relay without doors and without credentials. */
@@ -121,7 +123,8 @@ export function createRelay(options: RelayOptions): Relay {
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
     rewriteHost: () => limits.rewriteHost,
-    isOwn: options.isOwn,
+    hosts: () => limits.hosts,
+    guard: options.guard,
   });
   const shared: LinkOptions = {
     net,

@@ -49,10 +49,11 @@ function stateText({ state }: ListItem, paint: Paint): string {
       : paint.careful(state);
 }
 
-function remarkLines({ reason, warning, connections }: ListItem, width: number): string[] {
+function remarkLines({ reason, warning, aliases, connections }: ListItem, width: number): string[] {
   const failure =
     connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
-  return [reason, warning, failure]
+  const also = aliases === undefined ? "" : `also ${aliases.join(", ")}`;
+  return [reason, warning, also, failure]
     .flatMap((remark) => wrapped(remark, width - 4))
     .map((line) => `    ${line}`);
 }

@@ -130,11 +130,21 @@ function dnsRows({ dns }: Status): [string, string][] {
 }
 
 function endpointsText({ endpoints }: Status, paint: Paint): string {
-  const { listening, wildcard = 0, failed, unsupported, draining } = endpoints;
+  const {
+    listening,
+    wildcard = 0,
+    failed,
+    unsupported,
+    refused = 0,
+    paused = 0,
+    draining,
+  } = endpoints;
   const parts = [`${listening} listening`];
   if (wildcard > 0) parts.push(wildcard === 1 ? "1 wildcard" : `${wildcard} wildcards`);
   if (failed > 0) parts.push(paint.bad(`${failed} failed`));
   if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
+  if (refused > 0) parts.push(paint.careful(`${refused} refused`));
+  if (paused > 0) parts.push(paint.careful(`${paused} paused`));
   if (draining > 0) parts.push(`${draining} draining`);
   return parts.join(", ");
 }

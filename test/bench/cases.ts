@@ -1,3 +1,4 @@
+import { accessTimes } from "./access.ts";
 import { bar, type Figures, ratio, unfailing, type Verdict } from "./figures.ts";
 import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
@@ -440,6 +441,32 @@ const shared: Case = {
     }),
 };
 
+const families = [
+  ["IPv4", "127.0.0.83"],
+  ["IPv6", "::1"],
+] as const;
+
+const access: Case = {
+  name: "access",
+  title: "May this client connect?",
+  about:
+    "The check of a new connection by 50 rules of `access.rules`, of which the last one names users: the kernel is asked for the user behind the connection. In this process, 20,000 times for a connection of each family.",
+  async measure({ scale }, figures) {
+    for (const [name, host] of families) {
+      const { p50, p99 } = await accessTimes(host, Math.ceil(20_000 * scale));
+      figures.add(ours, `${name}, p50, us`, p50);
+      figures.add(ours, `${name}, p99, us`, p99);
+    }
+  },
+  verdicts: (figures) =>
+    families.map(([name]) =>
+      bar(`access by 50 rules, ${name}: p99`, figures.median(ours, `${name}, p99, us`), {
+        atMost: 25,
+        unit: "us",
+      }),
+    ),
+};
+
 /** In the order of the page. */
 export const cases: readonly Case[] = [
   bulk,
@@ -452,6 +479,7 @@ export const cases: readonly Case[] = [
   held,
   endpoints,
   rest,
+  access,
 ];
 
 /** The contenders of cases without the pool, and of cases with it alone. */

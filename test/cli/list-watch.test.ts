@@ -128,7 +128,14 @@ describe("the picture", () => {
         },
       ),
     ];
-    const endpoints = { listening: 4, failed: 1, unsupported: 1, draining: 1 };
+    const endpoints = {
+      listening: 4,
+      failed: 1,
+      unsupported: 1,
+      refused: 0,
+      paused: 0,
+      draining: 1,
+    };
     const lines = text(items, { status: status({ endpoints }) });
     expect(lines).toBe(
       `
@@ -173,7 +180,16 @@ describe("the lines of the picture", () => {
     expect(head({ trouble: "No daemon answers" })).toBe("!No daemon answers ! .03:04:05.");
     expect(
       head({
-        status: status({ endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }),
+        status: status({
+          endpoints: {
+            listening: 0,
+            failed: 0,
+            unsupported: 0,
+            refused: 0,
+            paused: 0,
+            draining: 0,
+          },
+        }),
       }),
     ).toStartWith("+serving: no endpoints ");
     expect(text([], { trouble: "x".repeat(200) }).split("\n")[0]).toMatch(

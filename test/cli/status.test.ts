@@ -105,7 +105,9 @@ Hosts file:     /etc/hosts`.slice(1),
     ],
     [
       "Endpoints",
-      { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } },
+      {
+        endpoints: { listening: 0, failed: 0, unsupported: 0, refused: 0, paused: 0, draining: 0 },
+      },
       "0 listening",
     ],
     ["Connections", open(5, 11), "5 open, 9 in all"],
@@ -119,7 +121,9 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Pool", { pool: { ...status().pool, ready: 0, hits: 0, misses: 0 } }, "0 ready"],
     [
       "Endpoints",
-      { endpoints: { listening: 1, failed: 2, unsupported: 3, draining: 4 } },
+      {
+        endpoints: { listening: 1, failed: 2, unsupported: 3, refused: 0, paused: 0, draining: 4 },
+      },
       "1 listening, !2 failed!, ~3 not supported~, 4 draining",
     ],
   ] as [string, Partial<Status>, string | undefined][])("says of %s %j: %s", (name, more, said) => {

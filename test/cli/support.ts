@@ -93,7 +93,7 @@ export function status(more: Partial<Status> = {}): Status {
     next_poll: "2025-12-02T04:00:18.000Z",
     next_poll_seconds: 18,
     failed_polls: 0,
-    endpoints: { listening: 2, failed: 0, unsupported: 0, draining: 0 },
+    endpoints: { listening: 2, failed: 0, unsupported: 0, refused: 0, paused: 0, draining: 0 },
     connections: { active: 1, total: 7, errors: 0, refused: 0, limit: null },
     errors_by_kind: { dial: 0, reset: 0 },
     bytes: { up: 1536, down: 5 * 1024 ** 3 },

@@ -62,6 +62,57 @@ describe("parseConfig", () => {
     }
   });
 
+  test("reads rules of access with numbers as texts, and knows their lines", () => {
+    const text = [
+      "access:",
+      "  rules:",
+      "    - endpoint: db.internal:5432",
+      "      users: [alice, 1000]",
+      "    # for all others",
+      '    - {endpoint: "*", from: [10.0.0.0/8]}',
+      "",
+    ].join("\n");
+    const { values, problems, warnings, ruleLines } = read(text);
+    expect({ problems, warnings, ruleLines }).toEqual({
+      problems: [],
+      warnings: [],
+      ruleLines: [3, 6],
+    });
+    expect(configSchema.parse(values).access.rules).toEqual([
+      { endpoint: "db.internal:5432", users: ["alice", "1000"] },
+      { endpoint: "*", from: ["10.0.0.0/8"] },
+    ]);
+    expect(read("").ruleLines).toEqual([]);
+    expect(read("access: {rules: 7}").ruleLines).toEqual([]);
+  });
+
+  test("names each wrong part of a rule, with its line", () => {
+    const text = [
+      "access:",
+      "  rules:",
+      "    - users: [alice]",
+      "    - endpoint: a b",
+      "    - endpoint: db",
+      "      user: [alice]",
+      "    - {endpoint: db, from: [10.0.0.1, 10.0.0.0/33]}",
+      "    - {endpoint: db, users: []}",
+      "    - db",
+      "",
+    ].join("\n");
+    const names = "a host name, or host:port; * stands for any characters";
+    const fields = "endpoint, users, groups, from";
+    expect(said(text)).toEqual([
+      `c.yml:3:7: access.rules[1].endpoint is empty; allowed: ${names}`,
+      `c.yml:4:17: access.rules[2].endpoint is "a b"; allowed: ${names}`,
+      `c.yml:6:13: access.rules[3].user is no field of a rule (${fields}); did you mean "users"?`,
+      'c.yml:7:39: access.rules[4].from[2] is "10.0.0.0/33"; allowed: a list of IP addresses or ranges such as 10.0.0.0/8, with at least one',
+      "c.yml:8:29: access.rules[5].users is a list; allowed: a list of names or numbers of users, with at least one",
+      expect.stringMatching(
+        /^c\.yml:9:7: access\.rules\[6\] is "db"; allowed: a list of rules, each/,
+      ),
+    ]);
+  });
+
   test("loads the file of the Go program unchanged", () => {
     const { values, problems, warnings } = read(fileOfTheGoProgram);
     expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
@@ -324,6 +375,9 @@ describe("parseConfig, of anything,", () => {
       "selectors",
       "net",
       "overrides",
+      "access",
+      "rules",
+      "endpoint",
       "ingressEndpoint",
       "__proto__",
       "toString",

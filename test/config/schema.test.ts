@@ -133,6 +133,19 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
+  ["names.allow", [[], ["a.b", "*", "*.b", "a*.b"]], ["a.b", ["a b"], [""], ["*. "], [1]]],
+  ["names.deny", [[], ["*.b"]], ["a.b", ["a/b"]]],
+  ["names.only", [[], ["*.b"]], ["a.b", ["a\nb"]]],
+  [
+    "names.alias",
+    [{}, { "a.b": ["c", "d.e"], x: [] }],
+    [{ "*.b": ["c"] }, { "a.b": "c" }, { "a.b": ["*"] }, { "a.b": ["c d"] }, []],
+  ],
+  [
+    "names.pin",
+    [{}, { "a.b": "127.0.0.9" }],
+    [{ "a.b": "::1" }, { "a.b": "127.1" }, { "*.b": "127.0.0.9" }, { "a.b": ["127.0.0.9"] }],
+  ],
   [
     "names.expand",
     [{}, { "*.team.internal": ["api", "a.b"], "*.x": [] }],
@@ -150,6 +163,34 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ["", ":53", "localhost:53", "127.0.0.1:99999"],
   ],
   ["dns.manage_resolv_conf", [true], [1]],
+  [
+    "access.rules",
+    [
+      [],
+      [{ endpoint: "*" }],
+      [{ endpoint: "DB.internal:5432", users: ["alice", "1000"], groups: ["dba"] }],
+      [{ endpoint: "*.internal", from: ["10.0.0.7", "10.0.0.0/8", "fd00::/8", "::1"] }],
+    ],
+    [
+      {},
+      ["*"],
+      [{}],
+      [{ users: ["alice"] }],
+      [{ endpoint: "" }],
+      [{ endpoint: "a b" }],
+      [{ endpoint: "a.b:0" }],
+      [{ endpoint: "a.b:65536" }],
+      [{ endpoint: "*", users: [] }],
+      [{ endpoint: "*", users: "alice" }],
+      [{ endpoint: "*", users: ["a b"] }],
+      [{ endpoint: "*", groups: [1] }],
+      [{ endpoint: "*", from: ["10.0.0.0/33"] }],
+      [{ endpoint: "*", from: ["::ffff:10.0.0.0/104"] }],
+      [{ endpoint: "*", from: ["a.example"] }],
+      [{ endpoint: "*", user: ["alice"] }],
+    ],
+  ],
+  ["access.hosts", [[], ["api.internal", "*.internal"]], ["api.internal", [""], ["a b"], [1]]],
   ["dns.upstream", [[], ["1.1.1.1", "[2606:4700::1111]:53"]], ["1.1.1.1", ["dns.google"], [""]]],
 ];
 
@@ -195,7 +236,7 @@ describe("the schema", () => {
         start_port: 9080,
         overrides: {},
       },
-      names: { expand: {} },
+      names: { allow: [], deny: [], only: [], alias: {}, pin: {}, expand: {} },
       dns: {
         enabled: false,
         listen: "127.0.0.1:53",
@@ -203,6 +244,7 @@ describe("the schema", () => {
         manage_resolv_conf: false,
         upstream: [],
       },
+      access: { rules: [], hosts: [] },
     });
   });
 
@@ -254,6 +296,7 @@ describe("the schema", () => {
       "net",
       "names",
       "dns",
+      "access",
     ]);
   });
 
@@ -281,8 +324,19 @@ describe("the schema", () => {
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
     ["net.subnet6", "FD12:0:0:1::5/64", "fd12:0:0:1::/64"],
     ["dns.listen", "::1", "[::1]:53"],
+    ["names.allow", ["*.A.b", "C."], ["*.a.b", "c"]],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
+    [
+      "access.rules",
+      [{ endpoint: "DB.Internal:080", from: ["10.1.2.3/8", "10.1.2.3", "FD00::1", "::/0"] }],
+      [
+        {
+          endpoint: "db.internal:80",
+          from: ["10.0.0.0/8", "10.1.2.3/32", "fd00::1/128", "::/0"],
+        },
+      ],
+    ],
     ["names.expand", { "*.Team.internal": ["API"] }, { "*.team.internal": ["api"] }],
     ["dns.clients", ["192.168.0.9/24"], ["192.168.0.0/24"]],
   ])("normalizes %s %j", (key, value, spelling) => {

@@ -41,6 +41,7 @@ describe("configTemplate", () => {
           list: otherTexts[key] ?? "['1.1.1.1:53']",
           numbers: "[]",
           map: "{a.b: virtual}",
+          maps: "[{endpoint: db.internal, users: [alice]}]",
           text: otherTexts[key] ?? "/other",
         }[setting?.kind ?? "text"];
       const text = configTemplate().replace(
@@ -65,6 +66,11 @@ describe("configTemplate", () => {
 });
 
 const otherValues: Readonly<Record<string, string>> = {
+  "names.allow": "['*.a.b']",
+  "names.deny": "['*.a.b']",
+  "names.only": "['*.a.b']",
+  "names.alias": "{a.b: [c]}",
+  "names.pin": "{a.b: 127.0.0.9}",
   "names.expand": "{'*.a.b': [c]}",
   "dns.clients": "[192.168.0.0/24]",
 };
@@ -77,6 +83,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.socket_read": "all",
   "server.health_address": "0.0.0.0",
   "server.health_hosts": "[monitored.example]",
+  "access.hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
   "net.subnet6": "off",
   "net.interface_name": "other0",

@@ -5,6 +5,7 @@
 
 import { aborts } from "./cases/aborts.ts";
 import { adoption } from "./cases/adoption.ts";
+import { callers } from "./cases/callers.ts";
 import { dials } from "./cases/dials.ts";
 import { listeners } from "./cases/listeners.ts";
 import { proxies } from "./cases/proxies.ts";
@@ -20,6 +21,7 @@ export const netContract: readonly Case[] = [
   ...aborts,
   ...dials,
   ...listeners,
+  ...callers,
   ...adoption,
   ...tls,
   ...proxies,

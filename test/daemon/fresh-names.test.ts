@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { createFreshNames } from "../../src/daemon/fresh-names.ts";
 import { expose } from "../../src/exposure/expose.ts";
 import { createAskedNames } from "../../src/machine/asked-names.ts";
@@ -27,7 +28,7 @@ function staged({ most = 100, range = "127.86.0.0/29", now = (): number => 0 } =
     net,
     forwarding: () => deps,
     limits: () => unlimited,
-    isOwn: () => true,
+    guard: createPlainGuard(net),
   });
   endings.push(() => doors.drain(0, AbortSignal.abort()));
   const asked = createAskedNames(new Set(), now);

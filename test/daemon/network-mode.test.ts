@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { endpointStates } from "../../src/daemon/endpoint-states.ts";
 import { networkBasis, openToAll, shareOnFreePorts } from "../../src/daemon/network-mode.ts";
@@ -113,7 +114,7 @@ function fresh() {
     net,
     forwarding: () => echoing(),
     limits: () => unlimited,
-    isOwn: () => true,
+    guard: createPlainGuard(net),
   });
   all.push(relay);
   const listed = [endpoint("ep_1", http), endpoint("ep_2", tcp)];

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { drainingStates } from "../../src/daemon/endpoint-states.ts";
 import { reconcile, type World } from "../../src/daemon/reconcile.ts";
 import type { Assignment } from "../../src/exposure/allocate.ts";
@@ -352,7 +353,7 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
     net,
     forwarding: () => deps,
     limits: () => unlimited,
-    isOwn: () => false,
+    guard: createPlainGuard(net),
   });
   let assignment = saved;
   let addresses: readonly string[] = [];

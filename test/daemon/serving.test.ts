@@ -2,15 +2,19 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { relayLimits } from "../../src/daemon/relay-settings.ts";
 import { createServing } from "../../src/daemon/serving.ts";
 import { createMachine } from "../../src/machine/machine.ts";
+import { createNames } from "../../src/names/names.ts";
+import type { Answer, Ask } from "../../src/names/question.ts";
 import { createRelay } from "../../src/relay/relay.ts";
 import { subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { memoryLog } from "../support/memory-log.ts";
+import { until } from "../support/story.ts";
 import { endpoint } from "./support.ts";
 
 const endings: (() => Promise<unknown>)[] = [];
@@ -69,13 +73,82 @@ describe("serving", () => {
   });
 });
 
+describe("serving, for names that mean something else", () => {
+  const used: Ask = async (name) =>
+    name === "shop.demo" ? { kind: "addresses", addresses: ["192.0.2.80"] } : { kind: "none" };
+
+  test("refuses them, and serves the others in the same pass", async () => {
+    const { serve, names } = await staged({ ask: used });
+    const { endpoints } = await serve("work", [shop, bank]);
+    expect(names()).toEqual(["bank.demo"]);
+    expect(endpoints.map(({ url, state, reason }) => ({ url, state, reason }))).toEqual([
+      { url: "tcp://bank.demo:18301", state: "listening", reason: "" },
+      {
+        url: "tcp://shop.demo:18301",
+        state: "refused",
+        reason:
+          '"shop.demo" leads to 192.0.2.80 without ngrokd; names.allow: [shop.demo] in the configuration allows it',
+      },
+    ]);
+  });
+
+  test("serves the other names before the answer to a slow question is here", async () => {
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const slow: Ask = (name) =>
+      name === "shop.demo" ? promise : Promise.resolve({ kind: "none" });
+    const { serve, names } = await staged({ ask: slow });
+    const passed = serve("work", [shop, bank]);
+    await until("bank.demo is served", () => names().includes("bank.demo"));
+    expect(names()).toEqual(["bank.demo"]);
+    resolve({ kind: "none" });
+    await passed;
+    expect(names()).toEqual(["bank.demo", "shop.demo"]);
+  });
+
+  test("pauses a name, and serves it again at its address", async () => {
+    const { serve, names, known } = await staged();
+    const lists = [shop, bank];
+    const before = await serve("work", lists);
+    await known.pause("shop.demo", true);
+    const paused = await serve("work", lists);
+    expect(names()).toEqual(["bank.demo"]);
+    expect(paused.endpoints.map(({ state, reason }) => `${state} ${reason}`)).toEqual([
+      "listening ",
+      "paused it is paused; `ngrokd resume shop.demo` serves it again",
+    ]);
+    await known.pause("shop.demo", false);
+    const after = await serve("work", lists);
+    expect(after.endpoints.map(({ ip }) => ip)).toEqual(before.endpoints.map(({ ip }) => ip));
+  });
+
+  test("writes aliases into the hosts file, with the address of their host", async () => {
+    const { serve, hostsPath } = await staged({
+      config: "names: { alias: { shop.demo: [shop, localhost] } }\n",
+    });
+    const { endpoints } = await serve("work", [shop, bank]);
+    expect(readFileSync(hostsPath, "utf8")).toContain("127.85.0.2\tshop\n127.85.0.2\tshop.demo\n");
+    expect(endpoints.map(({ url, warning }) => `${url} ${warning}`)).toEqual([
+      "tcp://bank.demo:18301 ",
+      'tcp://shop.demo:18301 its alias "localhost" is left out: "localhost" always means the local machine or network',
+    ]);
+    await serve("work", [bank]);
+    expect(readFileSync(hostsPath, "utf8")).not.toContain("shop");
+  });
+});
+
 /** Two accounts on a machine with its own hosts file. */
-async function staged() {
+async function staged({
+  config = "",
+  ask = async () => ({ kind: "silent" }),
+}: {
+  config?: string;
+  ask?: Ask;
+} = {}) {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-serving-"));
   endings.push(async () => rmSync(folder, { recursive: true }));
   const hostsPath = join(folder, "hosts");
   writeFileSync(hostsPath, "127.0.0.1 localhost\n");
-  writeFileSync(join(folder, "config.yml"), "net: { subnet: 127.85.0.0/16 }\n");
+  writeFileSync(join(folder, "config.yml"), `net: { subnet: 127.85.0.0/16 }\n${config}`);
   const read = await loadConfig({ file: join(folder, "config.yml"), env: {} });
   const loaded = { ...read, hostsPath };
   const log = memoryLog();
@@ -86,8 +159,8 @@ async function staged() {
     accounts,
     limits: relayLimits(loaded.config),
     room: () => Number.POSITIVE_INFINITY,
-    isOwn: () => false,
     memory: Number.POSITIVE_INFINITY,
+    guard: createPlainGuard(net),
   });
   endings.push(() => relay.drain(AbortSignal.abort()));
   const ingress = await fakeIngress((conn) => conn.write(accepted()));
@@ -101,6 +174,15 @@ async function staged() {
     log,
   });
   await machine.prepare();
+  const known = createNames({
+    stateFolder: join(folder, "state"),
+    assignment: () => machine.assignment,
+    ask,
+    conf: () => ({ servers: ["192.0.2.1"], search: [] }),
+    log,
+    changed: () => undefined,
+  });
+  await known.load();
   const range = subnet("127.85.0.0/16");
   const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
   const { serve } = createServing({
@@ -110,11 +192,13 @@ async function staged() {
     machine,
     link,
     names: { show: () => undefined, forget: () => undefined },
+    meanings: known,
     fileLimit: () => 10_000,
     log,
   });
   return {
     hostsPath,
+    known,
     serve,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]

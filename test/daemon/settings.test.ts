@@ -211,5 +211,6 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "forward.max_connections_per_endpoint",
     "dns.clients",
     "dns.upstream",
+    "access.hosts",
   ]);
 });

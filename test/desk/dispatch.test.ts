@@ -11,7 +11,7 @@ import { createMeter } from "../../src/model/meter.ts";
 import type { PassResult } from "../../src/model/pass.ts";
 import type { State } from "../../src/model/state.ts";
 import { memoryLog } from "../support/memory-log.ts";
-import { network } from "./support.ts";
+import { endpoint, meter, network } from "./support.ts";
 
 const at = new Date("2026-01-02T03:04:05Z");
 const state: State = {
@@ -75,6 +75,13 @@ function deskWith(parts: Partial<Desk> = {}) {
         return refresh;
       },
     },
+    names: {
+      paused: new Set(["paused.demo"]),
+      async pause(subject, paused) {
+        asked.push(`${paused ? "pause" : "resume"} ${subject}`);
+        return true;
+      },
+    },
     async pass() {
       asked.push("pass");
       return "ok";
@@ -101,7 +108,9 @@ const failure = async (promise: Promise<unknown>): Promise<NgrokdError> => {
 describe("a request", () => {
   test.each(operationNames)("for %s gets a reply of the table's shape", async (command) => {
     const { dispatch } = deskWith();
-    const reply = await dispatch({ command, args: null });
+    // A name is needed to pause it.
+    const args = /^(?:pause|resume)$/.test(command) ? ["paused.demo"] : null;
+    const reply = await dispatch({ command, args });
     expect(operations[command].reply.parse(reply)).toEqual(reply as never);
   });
 
@@ -112,7 +121,7 @@ describe("a request", () => {
       expect({ code, message, hint }).toEqual({
         code: "usage",
         message: `This daemon does not know the command ${JSON.stringify(command)}`,
-        hint: "it knows status, list, health, refresh, reload, refresh-cert and set-api-key",
+        hint: "it knows status, list, health, refresh, reload, pause, resume, refresh-cert and set-api-key",
       });
     },
   );
@@ -194,6 +203,50 @@ test("reload is refused while the daemon stops", async () => {
   expect({ code, message }).toEqual({
     code: "refused",
     message: "The daemon is stopping, so it does not read the configuration",
+  });
+});
+
+describe("pause and resume", () => {
+  const endpoints = [
+    endpoint("a"),
+    endpoint("w", { url: "https://*.team.demo", host: "" }),
+    endpoint("a", { state: "draining", meter: meter({ active: 3 }) }),
+  ];
+  const withEndpoints = () => deskWith({ state: () => ({ ...state, endpoints }) });
+
+  test("change the pause before a pass, and count the open connections", async () => {
+    const { dispatch, asked, log } = withEndpoints();
+    expect(await dispatch({ command: "pause", args: ["A.demo."] })).toEqual({
+      host: "a.demo",
+      paused: true,
+      changed: true,
+      draining: 3,
+    });
+    expect(await dispatch({ command: "resume", args: ["*.team.demo"] })).toMatchObject({
+      host: "*.team.demo",
+      draining: 0,
+    });
+    expect(asked).toEqual(["pause a.demo", "pass", "resume *.team.demo", "pass"]);
+    expect(log.lines).toEqual(['info "a.demo" is paused', 'info "*.team.demo" is served again']);
+  });
+
+  test("resume a name that no endpoint has any more", async () => {
+    const { dispatch, asked } = withEndpoints();
+    await dispatch({ command: "resume", args: ["paused.demo"] });
+    expect(asked).toEqual(["resume paused.demo", "pass"]);
+  });
+
+  test("refuse a name that is none, and one that nothing has", async () => {
+    const { dispatch, asked } = withEndpoints();
+    expect(await failure(dispatch({ command: "pause", args: ["a b"] }))).toMatchObject({
+      code: "usage",
+      message: expect.stringContaining('Cannot pause "a b": '),
+    });
+    expect(await failure(dispatch({ command: "pause", args: ["b.demo"] }))).toMatchObject({
+      message: 'Cannot pause "b.demo": no endpoint has this name',
+      hint: 'did you mean "a.demo"?',
+    });
+    expect(asked).toEqual([]);
   });
 });
 

@@ -38,6 +38,8 @@ describe("the metrics of the daemon", () => {
       'ngrokd_endpoints{state="wildcard"} 0',
       'ngrokd_endpoints{state="failed"} 1',
       'ngrokd_endpoints{state="unsupported"} 0',
+      'ngrokd_endpoints{state="refused"} 0',
+      'ngrokd_endpoints{state="paused"} 0',
       'ngrokd_endpoints{state="draining"} 0',
     ]);
   });
@@ -70,6 +72,7 @@ describe("the metrics of endpoints", () => {
       '"reset"} 0',
       '"limit"} 1',
       '"misdirected"} 0',
+      '"access"} 0',
     ]);
     expect(of("bytes_total")).toEqual([
       'bytes_total{endpoint="a.demo:80",direction="up"} 10',

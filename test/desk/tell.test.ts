@@ -53,6 +53,12 @@ describe("changeLines", () => {
       [endpoint("a", { url: "x\ny", state: "unsupported", reason: "no" })],
       ['warn "x\\ny" is not served: no'],
     ],
+    [
+      "a pause as no warning, since the user wants it",
+      [],
+      [endpoint("a", { state: "paused", reason: "it is paused" })],
+      ["info http://a.demo is not served: it is paused"],
+    ],
     ["no URL at all", [endpoint("a", { url: "" })], [], ["info an endpoint without a URL is gone"]],
   ] as [string, EndpointState[], EndpointState[], string[]][])(
     "reports %s",

@@ -22,6 +22,12 @@ describe("lacking", () => {
 
   test.each([
     ["a name that listens is enough, whatever ngrok's API does", [item("a")], undefined],
+    ["an alias is a name too", [item("b", { aliases: ["a.demo"] })], undefined],
+    [
+      "a name that is refused",
+      [item("a", { state: "refused", reason: "in use" })],
+      "http://a.demo is refused: in use",
+    ],
     ["a name that is not there", [item("b")], "no endpoint has the name a.demo: no route"],
     [
       "a name that failed",

@@ -18,6 +18,20 @@ function asked(text: string): Question {
   return question.value;
 }
 
+test("meantBy finds an endpoint by its aliases", () => {
+  const list = [item("a", { aliases: ["b.alias"] }), item("c")];
+  expect(meantBy({ host: "b.alias", port: undefined }, list)).toEqual(list.slice(0, 1));
+  expect(meantBy({ host: "b.alias", port: 81 }, list)).toEqual([]);
+});
+
+test("meantBy finds refused and paused endpoints by name or URL", () => {
+  const refused = item("a", { state: "refused", ip: "" });
+  const paused = item("w", { url: "https://*.team.demo", hostname: "", state: "paused" });
+  const list = [refused, paused];
+  expect(meantBy({ host: "a.demo", port: undefined }, list)).toEqual([refused]);
+  expect(meantBy({ host: "x.team.demo", port: 443 }, list)).toEqual([paused]);
+});
+
 describe("meantBy", () => {
   const list = [
     item("one"),

@@ -30,6 +30,57 @@ const run = (
 ) => allocate({ wanted, saved, range, avoid });
 const entries = ({ assignment }: Allocation) => [...assignment] as [string, string][];
 
+describe("allocate, with pinned addresses", () => {
+  const pinned = (
+    wanted: Hostname[],
+    pins: Record<string, string>,
+    saved: Assignment = empty,
+    range = loopback,
+  ) => allocate({ wanted, saved, range, avoid: none, pins: mapping(pins) });
+
+  test("gives a name its pin, also if another name had that address", () => {
+    const saved = mapping({ "a.demo": "127.0.0.5", "b.demo": "127.0.0.9" });
+    const { assignment, failed } = pinned(
+      names("a.demo", "b.demo"),
+      { "a.demo": "127.0.0.9" },
+      saved,
+    );
+    expect([...assignment]).toEqual([
+      [host("a.demo"), ip("127.0.0.9")],
+      [host("b.demo"), ip("127.0.0.2")],
+    ]);
+    expect([...failed]).toEqual([]);
+  });
+
+  test("gives no other name a pinned address, also while its name is absent", () => {
+    const { assignment } = pinned(names("b.demo"), { "a.demo": "127.0.0.2" });
+    expect(assignment.get(host("b.demo"))).toBe(ip("127.0.0.3"));
+  });
+
+  test.each([
+    [
+      "10.1.2.3",
+      "names.pin gives it 10.1.2.3, which is outside 127.0.0.0/8; name another address there",
+    ],
+    [
+      "127.0.0.1",
+      "names.pin gives it 127.0.0.1, which other programs use; name another address there",
+    ],
+  ])("gives a name with the pin %s none, with the reason", (address, reason) => {
+    const saved = mapping({ "a.demo": "127.0.0.5" });
+    const { assignment, failed } = pinned(names("a.demo"), { "a.demo": address }, saved);
+    expect([...assignment]).toEqual([]);
+    expect(failed.get(host("a.demo"))).toBe(reason);
+  });
+
+  test("gives two names with one pin to the first", () => {
+    const pins = { "a.demo": "127.0.0.9", "b.demo": "127.0.0.9" };
+    const { assignment, failed } = pinned(names("b.demo", "a.demo"), pins);
+    expect(assignment.get(host("a.demo"))).toBe(ip("127.0.0.9"));
+    expect(failed.get(host("b.demo"))).toContain('which it gives to "a.demo" too');
+  });
+});
+
 describe("allocate", () => {
   test("starts at 127.0.0.2 and goes upwards in the order of the names", () => {
     expect(entries(run(names("b.demo", "a.demo", "a.demo")))).toEqual([

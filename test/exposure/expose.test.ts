@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type ExposureInput, expose, type NamesBelow } from "../../src/exposure/expose.ts";
 import type { Exposure } from "../../src/exposure/exposure.ts";
+import type { Verdict } from "../../src/exposure/verdict.ts";
 import { endpoint } from "../daemon/support.ts";
 import { host, ip, mapping, subnet } from "../machine/support.ts";
 
@@ -9,6 +10,89 @@ const http = endpoint("ep_1", "http://a.demo");
 const https = endpoint("ep_2", "https://a.demo");
 const other = endpoint("ep_3", "tcp://b.demo:5432");
 const anyTeam = endpoint("ep_9", "https://*.team.demo");
+
+describe("expose, by the word of the user", () => {
+  const forbidden = (name: string) => (name === "localhost" ? "it is ours" : undefined);
+  const judge = (subject: string): Verdict =>
+    subject === "a.demo" || subject === "*.team.demo"
+      ? { kind: "refused", reason: "no" }
+      : subject === "b.demo"
+        ? { kind: "paused", reason: "later" }
+        : { kind: "served" };
+
+  test("leaves out refused and paused names, with name, port and reason", () => {
+    const below = namesBelow({ asked: ["x.team.demo"] });
+    const policy = { forbidden, judge };
+    const { exposure, unserved, wildcards } = expose(
+      input([http, other, anyTeam], { policy, below }),
+    );
+    expect(exposure).toMatchObject({ doors: [], names: [], asked: [], zones: [] });
+    expect(wildcards).toEqual([]);
+    expect(unserved).toEqual([
+      {
+        kind: "refused",
+        ids: ["ep_1"],
+        url: "http://a.demo",
+        proto: "http",
+        host: host("a.demo"),
+        port: 80,
+        reason: "no",
+      },
+      {
+        kind: "paused",
+        ids: ["ep_3"],
+        url: "tcp://b.demo:5432",
+        proto: "tcp",
+        host: host("b.demo"),
+        port: 5432,
+        reason: "later",
+      },
+      {
+        kind: "refused",
+        ids: ["ep_9"],
+        url: "https://*.team.demo",
+        proto: "https",
+        host: "",
+        port: 443,
+        reason: "no",
+      },
+    ]);
+  });
+
+  test("judges names below a wildcard too", () => {
+    const below = namesBelow({ asked: ["x.team.demo", "y.team.demo"] });
+    const noX = (subject: string): Verdict =>
+      subject === "x.team.demo" ? { kind: "refused", reason: "no" } : { kind: "served" };
+    const { exposure } = expose(input([anyTeam], { policy: { forbidden, judge: noX }, below }));
+    expect(hostsOf(exposure)).toEqual(["y.team.demo:443"]);
+  });
+
+  test("gives aliases the address of their host, and no door", () => {
+    const aliases = new Map([
+      [host("db"), host("b.demo")],
+      [host("localhost"), host("b.demo")],
+      [host("x"), host("gone.demo")],
+    ]);
+    const { exposure, remarks, assignment } = expose(
+      input([other], { policy: { forbidden, aliases } }),
+    );
+    expect(namesOf(exposure)).toEqual({ "b.demo": "127.0.0.2", db: "127.0.0.2" });
+    expect(Object.keys(doorsOf(exposure))).toEqual(["127.0.0.2:5432"]);
+    expect([...assignment.keys()]).toEqual([host("b.demo")]);
+    expect([...remarks]).toEqual([
+      [host("b.demo"), 'its alias "localhost" is left out: it is ours'],
+    ]);
+  });
+
+  test("keeps the name of an alias from an endpoint", () => {
+    const aliases = new Map([[host("a.demo"), host("b.demo")]]);
+    const { exposure, unserved } = expose(input([http, other], { policy: { forbidden, aliases } }));
+    expect(namesOf(exposure)).toEqual({ "a.demo": "127.0.0.2", "b.demo": "127.0.0.2" });
+    expect(unserved).toMatchObject([
+      { kind: "refused", url: "http://a.demo", reason: 'names.alias gives its name to "b.demo"' },
+    ]);
+  });
+});
 
 describe("expose", () => {
   test("gives each name an address, and each binding a door with one route", () => {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard, type Guard } from "../../src/access/guard.ts";
 import { listeningKey } from "../../src/net/proc-net.ts";
 import { addressText, type Conn } from "../../src/net/types.ts";
 import { type Limits, unlimited } from "../../src/relay/connection-limits.ts";
@@ -51,29 +52,71 @@ describe("open", () => {
   });
 });
 
-describe("a door that other machines can reach", () => {
-  test("resets their clients before anything is dialled, counts them, and says so once", async () => {
+describe("the guard of doors", () => {
+  const refusal = { reason: "nobody may", detail: "nobody may (7)", hint: "ask" };
+
+  test("has a client reset before anything is dialled, counted, and logged once", async () => {
     const deps = echoing();
-    const own = new Set<string>();
-    const place = { host: "127.81.0.9", port: 18001 };
-    // The address of the door is none of this machine here.
-    const elsewhere: typeof net = { ...net, listen: (_, ...more) => net.listen(place, ...more) };
-    const doors = createDoors({
-      net: elsewhere,
-      forwarding: () => deps,
-      limits: () => unlimited,
-      isOwn: (address) => own.has(address),
+    let dials = 0;
+    const counting = {
+      ...deps,
+      ingress: {
+        open: (...args: Parameters<typeof deps.ingress.open>) => {
+          dials += 1;
+          return deps.ingress.open(...args);
+        },
+      },
+    };
+    const seen: unknown[] = [];
+    const judge: Guard["judge"] = (conn, { host, port }) => {
+      seen.push({ host, port, at: addressText(conn.local) });
+      return refusal;
+    };
+    const doors = fresh(counting, undefined, { judge });
+    await open(doors, url);
+    expect(await ending(await net.dial({ host: home, port: 18001 }))).toBe("aborted");
+    expect({ dials, seen }).toEqual({
+      dials: 0,
+      seen: [{ host: "a.demo", port: 18001, at: `${home}:18001` }],
     });
-    all.push(doors);
-    expect(await open(doors, url, "192.0.2.1")).toBeUndefined();
-    for (let n = 0; n < 2; n += 1) expect(await ending(await net.dial(place))).toBe("aborted");
-    const meter = doors.present.get("192.0.2.1:18001")?.lanes[0]?.meter;
-    expect(meter).toMatchObject({ active: 0, total: 2, errors: 2, errorsBy: { limit: 2 } });
-    expect(meter?.lastError).toBe("reset at once: the client is not on this machine (127.0.0.1)");
-    own.add("127.0.0.1");
-    const conn = await talking(place.host, place.port);
-    expect(meter?.active).toBe(1);
-    conn.abort();
+    const [meter] = [...doors.present.values()].flatMap(({ lanes }) =>
+      lanes.map((one) => one.meter),
+    );
+    expect(meter).toMatchObject({
+      active: 0,
+      total: 1,
+      errors: 1,
+      errorsBy: { access: 1, limit: 0 },
+      lastError: "reset at once: nobody may (7)",
+    });
+    expect((deps.log as ReturnType<typeof memoryLog>).lines).toEqual([
+      "warn a.demo:18001: reset at once: nobody may (hint: ask)",
+    ]);
+  });
+
+  test("may need time: then the client waits, and loses nothing it has sent", async () => {
+    const judged = Promise.withResolvers<undefined>();
+    const doors = fresh(undefined, undefined, { judge: () => judged.promise });
+    await open(doors, url);
+    const conn = await net.dial({ host: home, port: 18001 });
+    await conn.write(bytes("early"));
+    await later(50);
+    expect([...doors.present.values()][0]?.lanes[0]?.meter.total).toBe(0);
+    judged.resolve(undefined);
+    expect(await read(conn, 5)).toBe("early");
+    conn.close();
+  });
+
+  test("lets nobody in at a door that has closed meanwhile", async () => {
+    const judged = Promise.withResolvers<undefined>();
+    const doors = fresh(undefined, undefined, { judge: () => judged.promise });
+    await open(doors, url);
+    const conn = await net.dial({ host: home, port: 18001 });
+    await later(50);
+    await close(doors, home, 0);
+    judged.resolve(undefined);
+    expect(await ending(conn)).toBe("aborted");
+    expect(doors.open).toBe(0);
   });
 });
 
@@ -411,9 +454,9 @@ const sizes = ({ present, draining }: Doors) => ({
 function fresh(
   deps = echoing(),
   limits: () => Limits = () => unlimited,
-  isOwn = (_: string) => false,
+  guard: Pick<Guard, "judge"> = createPlainGuard(net),
 ): Doors {
-  const doors = createDoors({ net, forwarding: () => deps, limits, isOwn });
+  const doors = createDoors({ net, forwarding: () => deps, limits, guard });
   all.push(doors);
   return doors;
 }

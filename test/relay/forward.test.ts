@@ -308,6 +308,7 @@ describe("the meter", () => {
       reset: 1,
       limit: 0,
       misdirected: 0,
+      access: 0,
     });
     expect(meter.errors).toBe(7);
   });

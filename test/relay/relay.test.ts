@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { createRelay, type Relay, type RelayLimits } from "../../src/relay/relay.ts";
 import { doorway } from "../daemon/support.ts";
@@ -12,6 +13,7 @@ const limits: RelayLimits = {
   halfClosedMs: 0,
   drainMs: 0,
   rewriteHost: false,
+  hosts: [],
   connections: { inAll: Number.POSITIVE_INFINITY, perEndpoint: Number.POSITIVE_INFINITY },
   pool: { min: 0, max: 0, idleTimeoutMs: 60_000 },
 };
@@ -179,8 +181,8 @@ function fresh(first: RelayLimits = limits, memory = Number.POSITIVE_INFINITY): 
     accounts: ["work", "home"],
     limits: first,
     room: () => Number.POSITIVE_INFINITY,
-    isOwn: () => false,
     memory,
+    guard: createPlainGuard(net),
   });
   relays.push(relay);
   return relay;

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { type Doorway, doorId, type Match } from "../../src/exposure/exposure.ts";
 import type { AnyIp } from "../../src/model/ip.ts";
 import type { Conn } from "../../src/net/types.ts";
@@ -169,14 +170,40 @@ describe("rewriteHost", () => {
   });
 });
 
+describe("rewriteHost and a name that a web page has chosen", () => {
+  test("refuses the name, unless the settings allow it, and counts it", async () => {
+    let hosts: readonly string[] = [];
+    const { doors } = await fresh([], { rewriteHost: () => true, hosts: () => hosts });
+    await doors.apply({ open: [doorway("http://a.demo", at)] }, 0);
+    const asked = async (host: string): Promise<string> => {
+      const conn = await net.dial({ host: at, port: 80 });
+      await conn.write(bytes(request(host)));
+      conn.closeWrite();
+      return await read(conn);
+    };
+    for (const host of ["a.demo", "A.demo.", at, "192.0.2.1:80"])
+      expect(await asked(host)).toBe(request("a.demo"));
+    const [meter] = [...doors.present.values()].flatMap(({ lanes }) =>
+      lanes.map((lane) => lane.meter),
+    );
+    const others = ["evil.example", "evil_x.example", "a.demo.evil.example", "localhost"];
+    for (const host of others) expect(await asked(host)).toBe("");
+    expect(meter?.errorsBy.misdirected).toBe(others.length);
+    hosts = ["*.proxy.internal"];
+    expect(await asked("a.proxy.internal")).toBe(request("a.demo"));
+    expect(await asked("evil.example")).toBe("");
+  });
+});
+
 interface Options extends Partial<Pick<ForwardDeps, "openTimeoutMs">> {
   rewriteHost?: () => boolean;
+  hosts?: () => readonly string[];
 }
 
 /** A door with these routes, before endpoints that send their input back. */
 async function fresh(
   routes: readonly Doorway[],
-  { rewriteHost, ...options }: Options = {},
+  { rewriteHost, hosts, ...options }: Options = {},
   inAll = Number.POSITIVE_INFINITY,
   where = at,
 ) {
@@ -198,8 +225,9 @@ async function fresh(
     net,
     forwarding: () => deps,
     limits: () => ({ ...unlimited, inAll }),
-    isOwn: () => false,
+    guard: createPlainGuard(net),
     ...(rewriteHost !== undefined && { rewriteHost }),
+    ...(hosts !== undefined && { hosts }),
   });
   all.push(doors);
   if (routes.length > 0) {

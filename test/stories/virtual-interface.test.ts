@@ -98,7 +98,7 @@ stories("names on a virtual interface", () => {
     expect(await says("10.107.0.2")).not.toBe("hi");
     const item = await daemon.endpoint("a.demo");
     expect(item?.connections.last_error).toBe(
-      "reset at once: the client is not on this machine (172.30.0.2)",
+      "reset at once: another machine may not connect, since no rule of access.rules names it (172.30.0.2)",
     );
     expect(await carries("10.107.0.2", 7000)).toBe(true);
   });

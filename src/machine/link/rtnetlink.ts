@@ -1,13 +1,5 @@
 import type { MachineRoute } from "../../exposure/ground.ts";
 import {
-  type AnyIp,
-  ipFromNumber,
-  ipToNumber,
-  ipv6Bytes,
-  parseIp,
-  type Subnet,
-} from "../../model/ip.ts";
-import {
   type Attribute,
   attributesIn,
   type NetlinkMessage,
@@ -15,7 +7,15 @@ import {
   netlinkFlags,
   numberIn,
   u32,
-} from "../../net/netlink.ts";
+} from "../../linux/netlink.ts";
+import {
+  type AnyIp,
+  ipFromNumber,
+  ipToNumber,
+  ipv6Bytes,
+  parseIp,
+  type Subnet,
+} from "../../model/ip.ts";
 
 // The requests of rtnetlink(7) that an interface of ours needs, and what their
 // replies say. Pure.

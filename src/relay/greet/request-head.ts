@@ -11,6 +11,8 @@ export interface RequestHead {
   /** Where the body begins, counted from the start of the head. */
   readonly end: number;
   readonly host: Named;
+  /** The same as it was sent; undefined if the request names none. */
+  readonly authority: string | undefined;
   readonly framing: Framing;
   /** The connection may speak another protocol after the reply. */
   readonly switches: "upgrade" | "connect" | undefined;
@@ -52,10 +54,10 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   if (typeof framing === "string") return bad(framing);
   const named = hostOf(target, all("host"));
   if (typeof named === "string") return bad(named);
-  const { host } = named;
+  const { host, authority } = named;
   const switches =
     method === "CONNECT" ? "connect" : all("upgrade").length > 0 ? "upgrade" : undefined;
-  return { kind: "head", end: at + 4, host, framing, switches };
+  return { kind: "head", end: at + 4, host, authority, framing, switches };
 }
 
 const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
@@ -101,14 +103,18 @@ function framingOf(codings: readonly string[], lengths: readonly string[]): Fram
 }
 
 /** The host of a target such as `http://a.demo/x` counts before the field's. */
-function hostOf(target: string, fields: readonly string[]): { host: Named } | string {
+function hostOf(
+  target: string,
+  fields: readonly string[],
+): Pick<RequestHead, "host" | "authority"> | string {
   if (fields.length > 1) return "it has several Host fields";
   const absolute = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
   const [field] = fields;
-  const host = namedIn(absolute ?? field);
+  const authority = absolute ?? field;
+  const host = namedIn(authority);
   if (absolute !== undefined && field !== undefined && namedIn(field) !== host)
     return "its target and its Host field have different hosts";
-  return { host };
+  return { host, authority };
 }
 
 /** The host of `host:port`. */

@@ -1,10 +1,13 @@
 import type { Hostname } from "../../model/hostname.ts";
+import { quote } from "../../model/parsed.ts";
 import { longestHead, type RequestHead, readHead, withHost } from "./request-head.ts";
 
 /** What is asked of each request of a connection. */
 export interface Manners {
   /** The only host that requests may name; undefined: any. */
   readonly only: Hostname | undefined;
+  /** Whether requests may name this host, as sent; undefined: any. */
+  readonly mayName?: ((authority: string) => boolean) | undefined;
   /** The host that requests get; undefined: they keep theirs. */
   readonly rewrite: string | undefined;
 }
@@ -122,12 +125,16 @@ class Requests implements RequestStream {
   }
 
   private head(bytes: Uint8Array, passed: Uint8Array[]): number | undefined {
-    const { only, rewrite } = this.manners;
+    const { only, mayName, rewrite } = this.manners;
     const head = readHead(bytes, this.seen);
     if (head.kind === "more") return undefined;
     if (head.kind === "bad") return this.give(head.reason, bytes, passed);
     if (only !== undefined && head.host !== undefined && head.host !== only) {
       this.over = `it names ${head.host === "" ? "another host" : `the host "${head.host}"`} on a connection to "${only}"`;
+      return undefined;
+    }
+    if (head.authority !== undefined && mayName?.(head.authority) === false) {
+      this.over = `it names the host ${quote(head.authority)}, which is not the endpoint's; access.hosts can allow it`;
       return undefined;
     }
     const raw = bytes.subarray(0, head.end);

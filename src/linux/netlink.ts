@@ -1,7 +1,8 @@
 /**
- * Messages of Linux's netlink(7) and rtnetlink(7). Pure: bytes and values. All
- * numbers are in the byte order of this machine; those that Bun and Deno run on
- * are little-endian.
+ * linux/ has messages of Linux's kernel, as bytes and values. Everything in
+ * this room is pure. This file is for netlink(7) and rtnetlink(7). All numbers
+ * are in the byte order of this machine; those that Bun and Deno run on are
+ * little-endian.
  */
 
 /** One message of a reply. */

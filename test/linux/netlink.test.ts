@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { attributesIn, messagesIn, netlinkBytes, numberIn, u32 } from "../../src/linux/netlink.ts";
 import { addressesIn, linksIn, routesIn } from "../../src/machine/link/rtnetlink.ts";
-import { attributesIn, messagesIn, netlinkBytes, numberIn, u32 } from "../../src/net/netlink.ts";
 
 describe("a netlink message", () => {
   test("is written and read with its attributes, which are padded", () => {

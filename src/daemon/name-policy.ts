@@ -1,0 +1,74 @@
+import { getServers } from "node:dns";
+import { readFileSync } from "node:fs";
+import type { Config } from "../config/schema.ts";
+import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
+import { aliasesOf, nameRules, pinsOf } from "../exposure/name-settings.ts";
+import { judgeName, type NameRules, type Subject } from "../exposure/verdict.ts";
+import { bindingsOf } from "../model/binding.ts";
+import type { ApiEndpoint } from "../model/endpoint.ts";
+import { parseHostPort } from "../model/host-port.ts";
+import { readResolvConf } from "../model/resolv-conf.ts";
+import type { LookUpDeps } from "../names/look-up.ts";
+import type { Names } from "../names/names.ts";
+
+/** Pure: the user's word about names now. */
+export const rulesNow = (config: Config, names: Pick<Names, "paused">): NameRules =>
+  nameRules(config.names, names.paused);
+
+/** The part of the policy that is about names. */
+export function namePolicy(
+  config: Config,
+  names: Pick<Names, "paused" | "standing">,
+): Required<Pick<Policy, "judge" | "aliases" | "pins">> {
+  const rules = rulesNow(config, names);
+  return {
+    judge: (subject) => judgeName(subject, rules, names.standing(subject)),
+    aliases: aliasesOf(config.names),
+    pins: pinsOf(config.names),
+  };
+}
+
+/** The names that are decided for these endpoints. */
+export function subjectsOf(accounts: readonly Pick<AccountEndpoints, "listed">[]): Subject[] {
+  return [...new Set(accounts.flatMap(({ listed }) => subjectsIn(listed)))];
+}
+
+/** A list stays the same object from pass to pass. */
+const known = new WeakMap<readonly ApiEndpoint[], readonly Subject[]>();
+
+function subjectsIn(listed: readonly ApiEndpoint[]): readonly Subject[] {
+  const before = known.get(listed);
+  if (before !== undefined) return before;
+  const { bindings, wildcards } = bindingsOf(listed);
+  const subjects = [
+    ...bindings.map(({ host }) => host),
+    ...wildcards.map(({ zone }) => `*.${zone}`),
+  ];
+  known.set(listed, subjects);
+  return subjects;
+}
+
+/**
+ * How this machine looks names up now, apart from the daemon's own name server:
+ * that one would confirm its own names.
+ */
+export function resolvConfNow({ dns }: Config): LookUpDeps["conf"] {
+  const { servers, search } = readResolvConf(textOf("/etc/resolv.conf"));
+  const own = parseHostPort(dns.listen, 53);
+  const isOwn = (server: string): boolean =>
+    dns.enabled && own.ok && own.value.port === 53 && own.value.host === server;
+  const others = servers.length === 0 ? getServers() : servers;
+  // systemd-resolved also answers from the hosts file.
+  const uplinks = servers.includes("127.0.0.53")
+    ? readResolvConf(textOf("/run/systemd/resolve/resolv.conf")).servers
+    : [];
+  return { servers: others.filter((server) => !isOwn(server)), search, uplinks };
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return ""; // The runtime knows the servers of systems without resolv.conf.
+  }
+}
