@@ -142,20 +142,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return {
-    options,
-    settings,
-    board,
-    way,
-    trust,
-    guard,
-    relay,
-    machine,
-    names,
-    naming,
-    link,
-    account,
-  };
+  const core = { options, settings, board, way, trust, guard };
+  return { ...core, relay, machine, names, naming, link, account };
 }
 
 function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boolean): Guard {
