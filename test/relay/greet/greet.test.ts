@@ -146,6 +146,19 @@ describe("nameIn HTTP/2", () => {
     expect(nameIn(all)).toEqual({ kind: "http2", host: host("a.demo") });
   });
 
+  test("survives any damage", () => {
+    const whole = first(Buffer.concat([Buffer.from([0x82, 0x84]), plain(0x41, "a.demo")]));
+    const { length } = whole;
+    fc.assert(
+      fc.property(fc.nat(length - 1), fc.nat(255), fc.nat(length), (at, to, end) => {
+        const damaged = Buffer.from(whole.subarray(0, end));
+        if (at < end) damaged[at] = to;
+        return ["more", "http2", "unreadable"].includes(nameIn(damaged).kind);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   test("takes the host field if there is no authority", () => {
     expect(nameIn(first(plain(0x66, "a.demo")))).toEqual({ kind: "http2", host: host("a.demo") });
     expect(nameIn(first(Buffer.from([0x82])))).toEqual({ kind: "http2", host: undefined });
