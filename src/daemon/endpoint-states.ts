@@ -35,13 +35,14 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
     exposure.routes.map(({ target }) => [target.binding.key, target.binding]),
   );
   const routes = routesByPlace(exposure);
+  const lanesOf = lanesByRoute(facts);
   const known = aliasesByHost(exposure, facts.aliases);
   const exposed = [...bindings.values()].map((binding): EndpointState => {
     const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
     const at = (address: AnyIp | ""): Place =>
-      placeOf(routes.get(placeKey(address, binding.key)), facts);
+      placeOf(routes.get(placeKey(address, binding.key)), facts, lanesOf);
     const [first, second] = [at(ip), at(ip6)];
-    const network = networkState(binding, facts);
+    const network = networkState(binding, facts, lanesOf);
     if (first.meter === undefined)
       return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason, network });
     const { meter } = first;
@@ -78,13 +79,30 @@ function routesByPlace({ doors, routes }: Exposure): ReadonlyMap<string, Route> 
 const placeKey = (ip: AnyIp | "", key: string): string => `${ip} ${key}`;
 
 /** Without a route there is no such address. */
-function placeOf(route: Route | undefined, facts: EndpointFacts): Place {
+function placeOf(
+  route: Route | undefined,
+  { failures }: EndpointFacts,
+  lanesOf: LanesByRoute,
+): Place {
   if (route === undefined) return { meter: undefined, reason: "" };
-  const lanes = facts.present.get(route.door)?.lanes ?? [];
-  const lane = lanes.find((one) => routeKey(one.route) === routeKey(route));
+  const lane = lanesOf(route.door).get(routeKey(route));
   return lane === undefined
-    ? { meter: undefined, reason: facts.failures.get(route.door) ?? "it is not listening" }
+    ? { meter: undefined, reason: failures.get(route.door) ?? "it is not listening" }
     : { meter: lane.meter, reason: "" };
+}
+
+/** The lanes of a door by the keys of their routes; there may be thousands. */
+type LanesByRoute = (door: DoorId) => ReadonlyMap<string, Lane>;
+
+function lanesByRoute({ present }: EndpointFacts): LanesByRoute {
+  const known = new Map<DoorId, ReadonlyMap<string, Lane>>();
+  return (door) => {
+    const lanes =
+      known.get(door) ??
+      new Map((present.get(door)?.lanes ?? []).map((lane) => [routeKey(lane.route), lane]));
+    known.set(door, lanes);
+    return lanes;
+  };
 }
 
 function warningOf({ host }: Binding, { overridden, remarks }: EndpointFacts): string {
@@ -110,6 +128,7 @@ function aliasesByHost(
 function networkState(
   { key }: Binding,
   { network, present, failures }: EndpointFacts,
+  lanesOf: LanesByRoute,
 ): NetworkState | undefined {
   const found = network?.get(key);
   if (found === undefined) return undefined;
@@ -120,10 +139,16 @@ function networkState(
     const reason = found.reason || (failure ?? "it is not listening");
     return { listen, port: 0, sharedDoor: "", reason };
   }
-  const { lanes = [] } = present.get(open.door) ?? {};
-  const users = new Set(lanes.map(({ route }) => route.target.binding.key));
-  return { listen, port: open.port, sharedDoor: users.size > 1 ? open.door : "", reason: "" };
+  const sharedDoor = isShared(lanesOf(open.door)) ? open.door : "";
+  return { listen, port: open.port, sharedDoor, reason: "" };
 }
+
+const isShared = (lanes: ReadonlyMap<string, Lane>): boolean => {
+  const [first] = lanes.values();
+  for (const { route } of lanes.values())
+    if (route.target.binding.key !== first?.route.target.binding.key) return true;
+  return false;
+};
 
 const unreachable = (network: NetworkState | undefined): string =>
   network === undefined || network.reason === ""

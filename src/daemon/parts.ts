@@ -130,20 +130,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return {
-    options,
-    settings,
-    board,
-    way,
-    trust,
-    guard,
-    relay,
-    machine,
-    names,
-    naming,
-    link,
-    account,
-  };
+  const core = { options, settings, board, way, trust, guard };
+  return { ...core, relay, machine, names, naming, link, account };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {

@@ -49,6 +49,7 @@ export function portsFor({ served, saved, startPort, taken }: PortsInput): {
   const isFree = (ips: readonly AnyIp[], port: number): boolean =>
     !used.has(port) && !sharedPorts.has(port) && !isTaken(ips, port);
   const numbers = new Map<string, readonly NetworkPort[]>();
+  let next = startPort;
   for (const { target, ips } of byKey) {
     const { key, port } = target.binding;
     const own = ports.get(key) ?? (sharing.has(key) ? undefined : freePort(port, ips));
@@ -66,8 +67,8 @@ export function portsFor({ served, saved, startPort, taken }: PortsInput): {
   /** Undefined if none is left. */
   function freePort(wish: number, ips: readonly AnyIp[]): number | undefined {
     if (isFree(ips, wish)) return wish;
-    for (let port = startPort; port < 65_536; port += 1) if (isFree(ips, port)) return port;
-    return undefined;
+    while (next < 65_536 && !isFree(ips, next)) next += 1;
+    return next < 65_536 ? next : undefined;
   }
 }
 

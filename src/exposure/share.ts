@@ -71,11 +71,11 @@ export function share(input: ShareInput): Shared {
       (numbers.get(keyOf(target)) ?? []).map(({ port, named }) => routeAt(target, ip, port, named)),
     ),
   );
-  const doorways = folded([...doorwaysOf(exposure), ...joined(wanted)]);
+  const { doorways, holders } = folded([...doorwaysOf(exposure), ...joined(wanted)]);
   const placesOf = (target: Target, where: Away): Omit<Network, "listen"> => {
     if (where.kind === "missing") return { places: [], reason: where.reason };
     const places = (numbers.get(keyOf(target)) ?? []).flatMap(({ port }) =>
-      where.ips.map((ip) => ({ door: holderOf(doorways, ip, port), port })),
+      where.ips.map((ip) => ({ door: holders(ip, port)?.id ?? doorId(ip, port), port })),
     );
     return { places, reason: places.length > 0 ? "" : "no port is left for it" };
   };
@@ -114,11 +114,11 @@ export function adding(
   doorways: readonly Doorway[],
   present: ReadonlyMap<DoorId, Doorway>,
 ): Additions {
-  const wide = [...present.values()].filter(({ door }) => isWide(door.at.ip));
+  const holders = holdersAmong(present.values());
   const open: Doorway[] = [];
   const reroute = new Map<DoorId, Doorway>();
   for (const { door, routes } of doorways) {
-    const holder = holderDoor(wide, door);
+    const holder = holders(door.at.ip, door.at.port);
     if (holder === undefined || holder.id === door.id) {
       open.push({ door, routes });
       continue;
@@ -187,19 +187,32 @@ const textOf = ({ match, target }: Route): string =>
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+/** Finds the door on all addresses that covers a place. */
+type Holders = (ip: AnyIp, port: number) => Door | undefined;
+
+/** `[::]` takes over `0.0.0.0` too. */
+function holdersAmong(doorways: Iterable<Doorway>): Holders {
+  const wide = new Map<number, Door[]>();
+  for (const { door } of doorways)
+    if (isWide(door.at.ip)) wide.set(door.at.port, [...(wide.get(door.at.port) ?? []), door]);
+  return (ip, port) => {
+    const here = (wide.get(port) ?? []).filter(({ at }) => covers(at.ip, ip));
+    return here.find(({ at }) => at.ip === "::") ?? here[0];
+  };
+}
+
 /** Pure: doors on all addresses with the routes of the doors below them. */
-function folded(doorways: readonly Doorway[]): Doorway[] {
-  const wide = doorways.filter(({ door }) => isWide(door.at.ip));
-  if (wide.length === 0) return joined(doorways);
-  const holders = new Map(doorways.map((one) => [one.door.id, holderDoor(wide, one.door)]));
-  return joined(
-    doorways.map(({ door, routes }) => {
-      const holder = holders.get(door.id) ?? door;
+function folded(all: readonly Doorway[]): { doorways: Doorway[]; holders: Holders } {
+  const holders = holdersAmong(all);
+  const doorways = joined(
+    all.map(({ door, routes }) => {
+      const holder = holders(door.at.ip, door.at.port) ?? door;
       return holder.id === door.id
         ? { door, routes }
         : { door: holder, routes: routes.map((route) => moved(route, holder.id, door.at.ip)) };
     }),
   );
+  return { doorways, holders };
 }
 
 const moved = (route: Route, door: DoorId, at: AnyIp): Route => ({
@@ -207,16 +220,3 @@ const moved = (route: Route, door: DoorId, at: AnyIp): Route => ({
   door,
   match: { ...route.match, at },
 });
-
-/** `[::]` takes over `0.0.0.0` too. */
-function holderDoor(wide: readonly Doorway[], { at }: Door): Door | undefined {
-  const here = wide.filter(({ door }) => door.at.port === at.port && covers(door.at.ip, at.ip));
-  return (here.find(({ door }) => door.at.ip === "::") ?? here[0])?.door;
-}
-
-function holderOf(doorways: readonly Doorway[], ip: AnyIp, port: number): DoorId {
-  const id = doorId(ip, port);
-  const at = { ip, port };
-  const wide = doorways.filter(({ door }) => isWide(door.at.ip));
-  return holderDoor(wide, { id, at, greet: "fixed" })?.id ?? id;
-}

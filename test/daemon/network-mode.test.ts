@@ -1,15 +1,20 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { createPlainGuard } from "../../src/access/guard.ts";
 import { configSchema } from "../../src/config/schema.ts";
+import { endpointStates } from "../../src/daemon/endpoint-states.ts";
 import { networkBasis, openToAll, shareOnFreePorts } from "../../src/daemon/network-mode.ts";
 import { expose } from "../../src/exposure/expose.ts";
 import { doorwaysOf, type Exposure } from "../../src/exposure/exposure.ts";
 import { plan } from "../../src/exposure/plan.ts";
 import { reachOf } from "../../src/exposure/reach.ts";
+import { share } from "../../src/exposure/share.ts";
+import type { ApiEndpoint } from "../../src/model/endpoint.ts";
+import { createMeter } from "../../src/model/meter.ts";
+import type { EndpointState } from "../../src/model/state.ts";
 import { listeningSockets } from "../../src/net/proc-net.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { subnet } from "../machine/support.ts";
+import { cpuMs, subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 
@@ -56,6 +61,43 @@ describe("a port for other machines", () => {
   });
 });
 
+describe("the states of endpoints behind one shared door", () => {
+  test("are found without a search of the door for each of them", () => {
+    const listed = Array.from({ length: 4000 }, (_, i) => endpoint("ep", `http://s${i}.demo`));
+    const { exposure } = exposed(listed);
+    const reach = reachOf({ listen_interface: "0.0.0.0", overrides: {} }, () => []);
+    const taken = new Set<string>();
+    const shared = share({ exposure, reach, ports: new Map(), startPort: 9080, taken });
+    const meter = createMeter();
+    const present = new Map(
+      doorwaysOf(shared.exposure).map((doorway) => [
+        doorway.door.id,
+        {
+          lanes: doorway.routes.map((route) => {
+            return { doorway, route, meter, conns: new Set<never>(), waiting: [], carry() {} };
+          }),
+        },
+      ]),
+    );
+    let states: EndpointState[] = [];
+    const took = cpuMs(() => {
+      states = endpointStates({
+        ...shared,
+        unserved: [],
+        wildcards: [],
+        present,
+        failures: new Map(),
+        overridden: [],
+      });
+    });
+    expect(new Set(states.map(({ network }) => network?.sharedDoor))).toEqual(
+      new Set(["0.0.0.0:80"]),
+    );
+    // One search for each would take seconds.
+    expect(took).toBeLessThan(1500);
+  });
+});
+
 describe("the warning that nobody is excluded", () => {
   test("comes with any way for other machines, and with none without", () => {
     const textOf = (settings: object): string => openToAll(configSchema.parse({ net: settings }));
@@ -80,12 +122,7 @@ function fresh() {
   });
   all.push(relay);
   const listed = [endpoint("ep_1", http), endpoint("ep_2", tcp)];
-  const { exposure } = expose({
-    accounts: [{ account: "default", listed }],
-    assignment: new Map(),
-    policy: { forbidden: () => undefined },
-    machine: { ground: { kind: "loopback", range: subnet(`${base}.0.0/24`) }, taken: new Set() },
-  });
+  const { exposure } = exposed(listed);
   return {
     relay,
     opened: () => [...relay.present.keys()].sort(),
@@ -101,6 +138,14 @@ function fresh() {
     },
   };
 }
+
+const exposed = (listed: readonly ApiEndpoint[]) =>
+  expose({
+    accounts: [{ account: "default", listed }],
+    assignment: new Map(),
+    policy: { forbidden: () => undefined },
+    machine: { ground: { kind: "loopback", range: subnet(`${base}.0.0/16`) }, taken: new Set() },
+  });
 
 async function applied(relay: Doors, exposure: Exposure): Promise<void> {
   const { open, reroute, close, reopen } = plan(exposure, relay.present);

@@ -6,11 +6,12 @@ import type { Conn } from "../../src/net/types.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
 import type { ForwardDeps } from "../../src/relay/forward.ts";
+import { prefaceOfHttp2, settingsFrame } from "../../src/relay/greet/http2.ts";
 import { doorway, echoing } from "../daemon/support.ts";
 import { host, ip } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
-import { helloFor } from "./greet/support.ts";
+import { frame, helloFor } from "./greet/support.ts";
 
 const at = "127.82.0.2";
 const port = 18080;
@@ -66,6 +67,16 @@ describe("a shared door", () => {
     expect(log.lines[0]).toBe(
       "warn A client of 127.82.0.2:18080 was refused, since no endpoint at this port has the name",
     );
+  });
+
+  test("answers GOAWAY to an HTTP/2 client whose host it does not have", async () => {
+    const { opened } = await fresh([a, b]);
+    const headers = frame(1, 5, 1, bytes("\x41\x06c.demo"));
+    const settings = frame(4, 0, 0, new Uint8Array(0));
+    const reply = await said(Buffer.concat([prefaceOfHttp2, settings, headers]));
+    expect(Buffer.from(reply).subarray(0, 9)).toEqual(Buffer.from(settingsFrame));
+    expect(reply).toEndWith('ngrokd: No endpoint at this port has the name "c.demo".');
+    expect(opened).toEqual([]);
   });
 
   test("leads clients that name no host to the only endpoint", async () => {

@@ -31,28 +31,43 @@ const hostNameType = 0;
 const clientHello = 1;
 const damaged = unreadable("its TLS ClientHello is damaged");
 
-/** The first handshake message in these records, or why there is none yet. */
+/**
+ * The first handshake message in these records, or why there is none yet. A
+ * record may have one byte, so each look must need many more bytes than the one
+ * before.
+ */
 function messageIn(bytes: Uint8Array): Uint8Array | Naming {
   const parts: Uint8Array[] = [];
   let length = 0;
-  for (let at = 0; ; ) {
-    if (bytes.length < at + 5) return { kind: "more", atLeast: at + 5 };
-    const record = new Reader(bytes.subarray(at));
-    if (record.number(1) !== handshakeRecord || record.number(1) !== 3) return damaged;
-    record.skip(1);
-    const size = record.number(2);
-    if (size === 0 || size > 16_384) return damaged;
-    at += 5 + size;
-    if (bytes.length < at) return { kind: "more", atLeast: at };
-    parts.push(bytes.subarray(at - size, at));
+  let end = 4;
+  for (let at = 0; length < end; ) {
+    const start = at + 5;
+    if (bytes.length < start) return { kind: "more", atLeast: start + end - length };
+    const size = sizeOfRecord(bytes.subarray(at, start));
+    if (size === undefined) return damaged;
+    at = start + size;
+    if (bytes.length < at) return { kind: "more", atLeast: Math.max(at, start + end - length) };
+    parts.push(bytes.subarray(start, at));
+    if (length < 4 && length + size >= 4) {
+      const header = new Reader(Buffer.concat(parts));
+      if (header.number(1) !== clientHello) return damaged;
+      end = 4 + header.number(3);
+    }
     length += size;
-    if (length < 4) continue;
-    const message = parts.length === 1 ? (parts[0] ?? bytes) : Buffer.concat(parts);
-    const header = new Reader(message);
-    if (header.number(1) !== clientHello) return damaged;
-    const end = 4 + header.number(3);
-    if (length >= end) return message.subarray(0, end);
   }
+  const [first] = parts;
+  return (parts.length === 1 && first !== undefined ? first : Buffer.concat(parts)).subarray(
+    0,
+    end,
+  );
+}
+
+/** Undefined if this is no header of a handshake record. */
+function sizeOfRecord(header: Uint8Array): number | undefined {
+  const [type, major, , high = 0, low = 0] = header;
+  const size = high * 256 + low;
+  const isRight = type === handshakeRecord && major === 3 && size > 0 && size <= 16_384;
+  return isRight ? size : undefined;
 }
 
 function nameInExtension(extension: Reader): Naming {

@@ -160,36 +160,38 @@ const byLength: Readonly<Record<number, string>> = {
   8: "&*,;XZ",
 };
 
-/** Canonical codes: those of one length follow each other. */
-const characters: ReadonlyMap<string, string> = new Map(
-  Object.entries(byLength).reduce<{ next: number; codes: [string, string][] }>(
-    ({ next, codes }, [bits, text]) => ({
-      next: (next + text.length) * 2,
-      codes: [
-        ...codes,
-        ...[...text].map((character, i): [string, string] => [
-          (next + i).toString(2).padStart(Number(bits), "0"),
-          character,
-        ]),
-      ],
-    }),
-    { next: 0, codes: [] },
-  ).codes,
-);
+/**
+ * The characters by their codes with a 1 before the first bit. The codes are
+ * canonical: those of one length follow each other.
+ */
+const characters: readonly (string | undefined)[] = tableOf(byLength);
+
+function tableOf(lengths: Readonly<Record<number, string>>): string[] {
+  const table: string[] = [];
+  let code = 0;
+  for (const [bits, text] of Object.entries(lengths)) {
+    for (const character of text) {
+      table[2 ** Number(bits) + code] = character;
+      code += 1;
+    }
+    code *= 2;
+  }
+  return table;
+}
 
 function decoded(bytes: Uint8Array): string | undefined {
   let text = "";
-  let code = "";
+  let code = 1;
   for (const byte of bytes) {
-    for (const bit of byte.toString(2).padStart(8, "0")) {
-      code += bit;
-      const character = characters.get(code);
+    for (let bit = 7; bit >= 0; bit -= 1) {
+      code = code * 2 + ((byte >> bit) & 1);
+      const character = characters[code];
       if (character !== undefined) {
         text += character;
-        code = "";
-      } else if (code.length > 8) return undefined;
+        code = 1;
+      } else if (code > 511) return undefined;
     }
   }
   // The rest of the last byte is filled with ones.
-  return /^1{0,7}$/.test(code) ? text : undefined;
+  return Number.isInteger(Math.log2(code + 1)) ? text : undefined;
 }

@@ -47,7 +47,9 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   const fields = lines.map((line) => fieldLine.exec(line));
   if (fields.includes(null)) return bad("a line of its head is not valid");
   const all = (name: string): string[] =>
-    fields.flatMap((field) => (field?.[1]?.toLowerCase() === name ? [field[2] ?? ""] : []));
+    fields.flatMap((field) =>
+      field?.[1]?.toLowerCase() === name ? [trimmed(field[2] ?? "")] : [],
+    );
   const framing = framingOf(all("transfer-encoding"), all("content-length"));
   if (typeof framing === "string") return bad(framing);
   const named = hostOf(target, all("host"));
@@ -61,14 +63,23 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
 const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
 
 const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.[01]$/;
-const fieldLine =
-  /^([!#$%&'*+\-.^_`|~\w]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*$/;
+/** Values are trimmed afterwards: here that would take quadratic time. */
+const fieldLine = /^([!#$%&'*+\-.^_`|~\w]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
 
 /** Servers skip empty lines before a request. */
 function skipBlank(bytes: Uint8Array): number {
   let at = 0;
   while (at < 8 && (bytes[at] === 0x0d || bytes[at] === 0x0a)) at += 1;
   return at;
+}
+
+/** Spaces and tabs only; trim() knows more. */
+function trimmed(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === " " || text[at] === "\t";
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(start)) start += 1;
+  while (end > start && isBlank(end - 1)) end -= 1;
+  return text.slice(start, end);
 }
 
 /** A method has a few letters, and then there is a space. */
@@ -79,10 +90,7 @@ function couldBeHead(bytes: Buffer): boolean {
 function framingOf(codings: readonly string[], lengths: readonly string[]): Framing | string {
   if (codings.length > 0) {
     if (lengths.length > 0) return "it has both a Transfer-Encoding and a Content-Length";
-    const list = codings
-      .join(",")
-      .toLowerCase()
-      .split(/[ \t]*,[ \t]*/);
+    const list = codings.flatMap((text) => text.toLowerCase().split(",").map(trimmed));
     return list.at(-1) === "chunked" && list.indexOf("chunked") === list.length - 1
       ? { kind: "chunked" }
       : "its Transfer-Encoding does not end with chunked";

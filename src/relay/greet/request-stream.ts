@@ -155,7 +155,7 @@ class Requests implements RequestStream {
     passed: Uint8Array[],
   ): number | undefined {
     const end = bytes.indexOf(0x0a) + 1;
-    if (end === 0 && bytes.length <= longestHead) return undefined;
+    if (end === 0 && bytes.length <= longestLine) return undefined;
     const text = Buffer.from(bytes.subarray(0, end)).toString("latin1");
     if (!/^[^\r\n]*\r\n$/.test(text))
       return this.give("a line of its body is not valid", bytes, passed);
@@ -190,6 +190,9 @@ class Requests implements RequestStream {
     return bytes.length;
   }
 }
+
+/** The most bytes of a line in a body. */
+const longestLine = 8 * 1024;
 
 /** Reads the status of one reply. Interim replies come before it. */
 class StatusWatch {
