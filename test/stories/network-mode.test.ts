@@ -38,9 +38,9 @@ async function machines(): Promise<void> {
   atEnd(() => ip("netns del neighbour"));
   await ip("link add br0 type bridge");
   atEnd(() => ip("link del br0"));
-  await ip("link add near type veth peer name eth0 netns neighbour");
-  atEnd(() => ip("link del near"));
-  await ip("link set near master br0 up");
+  await ip("link add bridged type veth peer name eth0 netns neighbour");
+  atEnd(() => ip("link del bridged"));
+  await ip("link set bridged master br0 up");
   await ip(`addr add ${here}/24 dev br0`);
   await ip("link set br0 up");
   await ip(`-n neighbour addr add ${there}/24 dev eth0`);

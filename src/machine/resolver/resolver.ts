@@ -62,6 +62,8 @@ export interface ResolverOptions {
 
 /** A look that costs programs, beside the cheap ones. */
 const fullLookMs = 60_000;
+/** The first one after a change, which may have been undone meanwhile. */
+const firstLookMs = 5000;
 
 const noWay: Way = { kind: "by-hand", text: "no name below a wildcard is served" };
 
@@ -110,7 +112,8 @@ export function createResolver(options: ResolverOptions): Resolver {
       const changed = await keeper.put(wanted);
       const again = state.current !== undefined && isDeepStrictEqual(state.current.wanted, wanted);
       if (changed) options.log.info(changeText(way, wanted, again));
-      state.current = { keeper, wanted, lookedAt: at, stamp: keeper.stamp() };
+      const lookedAt = changed ? at - fullLookMs + firstLookMs : at;
+      state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp() };
       note(state, "");
       return changed;
     } catch (error) {
