@@ -16,6 +16,7 @@ export function relayLimits({ forward, access, names }: Config): RelayLimits {
     halfClosedMs: forward.half_close_timeout * 1000,
     drainMs: forward.drain_timeout * 1000,
     rewriteHost: forward.rewrite_host,
+    // An alias is the user's own name for an endpoint.
     hosts: [...access.hosts, ...Object.values(names.alias).flat()],
     connections: {
       inAll: infiniteIfZero(forward.max_connections),

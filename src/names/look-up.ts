@@ -13,6 +13,8 @@ export interface LookUpDeps {
   };
   /** Whether an address is one that ngrokd itself has given to a name. */
   readonly isOwn: (address: string) => boolean;
+  /** The time for all questions together. Milliseconds; default: 1500. */
+  readonly budgetMs?: number;
 }
 
 /** How many questions are open at a time. */
@@ -25,22 +27,27 @@ const mostSearched = 6;
  * first question is for a name that nobody has. Without a reply to it the
  * servers are silent, and no other question is sent. A network that answers it
  * answers everything, as one does before its login page. Such an answer does
- * not count. Never rejects.
+ * not count. After `budgetMs` the servers count as silent about the rest: many
+ * limit how much they are asked. Never rejects.
  */
 export async function lookUp(
   subjects: readonly Subject[],
   deps: LookUpDeps,
   found: (subject: Subject, answer: Answer) => void,
 ): Promise<void> {
-  const { ask, conf } = deps;
+  const { ask, conf, budgetMs = 1500 } = deps;
+  const end = performance.now() + budgetMs;
   const lies = createLies((name) => ask(name, conf.servers));
   const waiting = subjects.values();
   const work = async (): Promise<void> => {
-    for (const subject of waiting) found(subject, await meaningOf(subject, deps, lies));
+    for (const subject of waiting)
+      found(subject, performance.now() > end ? silence : await meaningOf(subject, deps, lies));
   };
   await lies.about("com");
   await Promise.all(Array.from({ length: Math.min(atOnce, subjects.length) }, work));
 }
+
+const silence: Answer = { kind: "silent" };
 
 /** The answers to names that nobody has, by the domain above them. */
 interface Lies {

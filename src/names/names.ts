@@ -20,7 +20,7 @@ import { createSerial } from "../model/serial.ts";
 import { type LookUpDeps, lookUp } from "./look-up.ts";
 import { type KnownNames, nothingKnown, readKnownNames, writeKnownNames } from "./names-file.ts";
 import type { Answer, Ask } from "./question.ts";
-import { isPrivate, loadSuffixes } from "./suffixes.ts";
+import { isPrivate, loadSuffixes, noSuffixes } from "./suffixes.ts";
 
 export interface Names {
   /** Reads the file. Never rejects. */
@@ -233,7 +233,7 @@ async function inquire(
 ): Promise<void> {
   if (subjects.length === 0) return;
   const conf = state.conf();
-  const isSuffix = subjects.every(isPrivate) ? () => false : await loadSuffixes();
+  const { isSuffix, isPublic } = subjects.every(isPrivate) ? noSuffixes : await loadSuffixes();
   const facts = { searched: conf.search, isSuffix };
   const asked = subjects.filter((subject) => {
     const standing = plainStanding(subject, facts);
@@ -249,7 +249,9 @@ async function inquire(
       .assignment()
       .values()
       .some((one) => one === address);
-  await lookUp(asked, { ask: state.ask, conf, isOwn }, found);
+  // There may not be time for all. A public name is the likeliest in use.
+  const inOrder = [...asked.filter(isPublic), ...asked.filter((one) => !isPublic(one))];
+  await lookUp(inOrder, { ask: state.ask, conf, isOwn }, found);
 }
 
 function settle(state: State, subject: Subject, answer: Answer | Standing): void {

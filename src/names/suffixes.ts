@@ -1,15 +1,28 @@
+/** What the public suffix list says about names. */
+export interface Suffixes {
+  /** Whether a name is a public suffix, such as `com` or `github.io`. */
+  readonly isSuffix: (name: string) => boolean;
+  /** Whether a name is below a domain in which people register names. */
+  readonly isPublic: (name: string) => boolean;
+}
+
 /**
- * Whether a name is a public suffix, such as `com` or `github.io`. The list is
- * loaded when it is first needed: it takes some megabytes of memory, and most
- * starts find only names that they know.
+ * The list is loaded when it is first needed: it takes some megabytes of
+ * memory, and most starts find only names that they know.
  */
-export async function loadSuffixes(): Promise<(name: string) => boolean> {
+export async function loadSuffixes(): Promise<Suffixes> {
   const { parse } = await import("tldts");
-  return (name) => {
-    const { publicSuffix, isIcann, isPrivate } = parse(name, { allowPrivateDomains: true });
-    return publicSuffix === name && (isIcann === true || isPrivate === true);
+  return {
+    isSuffix(name) {
+      const { publicSuffix, isIcann, isPrivate } = parse(name, { allowPrivateDomains: true });
+      return publicSuffix === name && (isIcann === true || isPrivate === true);
+    },
+    isPublic: (name) => parse(name).isIcann === true,
   };
 }
+
+/** For names that are all private. */
+export const noSuffixes: Suffixes = { isSuffix: () => false, isPublic: () => false };
 
 /**
  * Whether a name is below a domain that is never public: those of RFC 6761, and

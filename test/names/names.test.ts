@@ -82,7 +82,7 @@ describe("look", () => {
     expect(await names.look(["a.demo", "github.com"], noWord, 5000)).toBe(true);
     expect(names.standing("a.demo")).toEqual({ kind: "free" });
     expect(names.standing("github.com")).toEqual({ kind: "elsewhere", addresses: ["192.0.2.1"] });
-    expect(asked()).toEqual(["a.demo", "github.com"]);
+    expect(asked()).toEqual(["github.com", "a.demo"]);
     await names.look(["a.demo", "github.com"], noWord, 5000);
     expect(asked()).toEqual([]);
   });
@@ -147,6 +147,13 @@ describe("look", () => {
       "free",
     ]);
     expect(asked()).toEqual(["internal", "internal.corp.example"]);
+  });
+
+  test("asks about public names first, since there may be no time for all", async () => {
+    const { start, asked } = machine();
+    const names = await start();
+    await names.look(["a.demo", "b.internal", "c.com", "d.co.uk"], noWord, 5000);
+    expect(asked()).toEqual(["c.com", "d.co.uk", "a.demo", "b.internal"]);
   });
 
   test("completes a short name with the search list, as resolvers do", async () => {
