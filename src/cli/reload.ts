@@ -34,14 +34,12 @@ export function reloadText({ config_path, changes }: ReloadReport, paint: Paint)
   return table(["Setting", "Was", "Is", "Counts"], rows, paint);
 }
 
-function countsText(counts: Change["counts"], { good, careful, dim }: Paint): string {
+function countsText(counts: Change["counts"], { good, careful }: Paint): string {
   switch (counts) {
     case "now":
       return good("now");
     case "restart":
       return careful("after a restart of the daemon");
-    case "never":
-      return dim("not in this version");
   }
 }
 

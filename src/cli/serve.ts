@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
-import { inertText, notYetInEffect } from "../config/schema.ts";
 import { trustedFiles } from "../config/trusted-files.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
@@ -60,9 +59,6 @@ export default command({
     for (const problem of loaded.warnings) log.warn(problemText(problem));
     for (const one of await exposed(trustedFiles(loaded, trustFolder), self()))
       log.warn(exposedText(one), { hint: `run \`sudo ${one.fix}\`` });
-    // The daemon itself logs the effect of net.subnet.
-    for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
-      log.warn(inertText(key));
     let daemon: Daemon | undefined;
     io.onHangUp(() => void daemon?.reload());
     const read = () => inspectConfig(source);

@@ -14,7 +14,7 @@ import {
  * When a running daemon applies a change. `never`: the setting has no effect in
  * this version.
  */
-export type Counts = "now" | "restart" | "never";
+export type Counts = "now" | "restart";
 
 export interface Change {
   readonly key: SettingKey;
@@ -30,7 +30,7 @@ export function changesBetween(before: Loaded, after: Loaded): Change[] {
     .filter((setting) => differs(setting, before, after))
     .map((setting) => ({
       key: setting.key,
-      counts: setting.notYet ? "never" : setting.needsRestart ? "restart" : "now",
+      counts: setting.needsRestart ? "restart" : "now",
       from: redactedValue(setting, before.config),
       to: redactedValue(setting, after.config),
     }));

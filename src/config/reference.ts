@@ -75,9 +75,7 @@ const compatibility = `## Files of the Go program
 The file of the Go program of the same name loads unchanged. This includes its keys, \`yes\` and
 \`on\` for true, \`selectors: [true]\` and other texts without quotes, empty values, and merge keys
 (\`<<\`). It also includes log levels of other loggers in any spelling: \`trace\` and \`verbose\` (as
-debug), \`warning\`, \`fatal\` and \`panic\` (as error). Settings marked *not in effect* are accepted
-and have no effect in this version. The daemon and \`config check\` name those that differ from
-their default.
+debug), \`warning\`, \`fatal\` and \`panic\` (as error).
 
 That program starts with some values that ngrokd cannot use: 0 for \`poll_interval\`,
 \`cert_refresh_interval\` or \`start_port\`, a subnet without a mask, of IPv6 or with a mask out of
@@ -95,12 +93,8 @@ ${configTemplate().trimEnd()}
 \`\`\``;
 
 function section(title: string, description: string, rows: readonly Setting[]): string {
-  const lines = rows.map(({ path, default: usual, description, allowed, notYet, needsRestart }) => {
-    const remark = notYet
-      ? " *Not in effect in this version.*"
-      : needsRestart
-        ? " *Needs a restart.*"
-        : "";
+  const lines = rows.map(({ path, default: usual, description, allowed, needsRestart }) => {
+    const remark = needsRestart ? " *Needs a restart.*" : "";
     return [
       `\`${path.at(-1)}\``,
       `\`${valueCode(usual)}\``,

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { defaultSocketPath } from "./paths.ts";
 import * as values from "./values.ts";
@@ -11,8 +10,6 @@ interface About {
   readonly example?: unknown;
   /** True: never shown. A function returns the part that may be shown. */
   readonly secret?: true | ((value: string) => string);
-  /** Accepted, but without effect in this version. */
-  readonly notYet?: true;
   /** A running daemon cannot apply a change; its next start does. */
   readonly needsRestart?: true;
   /** For a list of maps: the allowed values of their fields. */
@@ -465,24 +462,6 @@ export function withValueAt(root: unknown, path: readonly string[], value: unkno
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
-
-/**
- * The changed settings that have no effect in this version. They are accepted,
- * since a file of the Go program must load. `config check` and the daemon's
- * start name them.
- */
-export function notYetInEffect(config: Config): SettingKey[] {
-  return settings
-    .filter(
-      ({ path, notYet = false, default: usual }) =>
-        notYet && !isDeepStrictEqual(valueAt(config, path), usual),
-    )
-    .map(({ key }) => key);
-}
-
-/** Pure: the warning about a setting of {@link notYetInEffect}. */
-export const inertText = (key: SettingKey): string =>
-  `${key} is set, and has no effect in this version`;
 
 function setting<T extends z.ZodType>(schema: T, about: About): T {
   abouts.add(schema, about);

@@ -33,13 +33,9 @@ const introduction = comment(
 );
 
 function settingLines(setting: Setting): string {
-  const { path, description, allowed, notYet = false, secret = false, needsRestart } = setting;
+  const { path, description, allowed, secret = false, needsRestart } = setting;
   const indent = "  ".repeat(path.length - 1);
-  const later = notYet
-    ? " Without effect in this version."
-    : needsRestart
-      ? " Needs a restart of the daemon."
-      : "";
+  const later = needsRestart ? " Needs a restart of the daemon." : "";
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
   const example =
     setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;

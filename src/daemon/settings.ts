@@ -1,7 +1,7 @@
 import { afterReload, type Change, changesBetween } from "../config/changes.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
-import { type Config, inertText, notYetInEffect, withValueAt } from "../config/schema.ts";
+import { type Config, withValueAt } from "../config/schema.ts";
 import { valueCode } from "../config/template.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
@@ -66,8 +66,7 @@ export function createSettings(deps: SettingsDeps): Settings {
       return state.current;
     },
     get warnings() {
-      const inert = notYetInEffect(state.current.config).map(inertText);
-      return [refusalText(state.refused), ...state.waiting, ...inert].filter((text) => text !== "");
+      return [refusalText(state.refused), ...state.waiting].filter((text) => text !== "");
     },
     follow: follower.resolve,
     reload: () => inTurn(async () => await reload(state, await follower.promise)),
@@ -138,8 +137,6 @@ async function inspect({
 }
 
 async function takeOver(changes: readonly Change[], apply: Apply, log: Log): Promise<void> {
-  const inert = changes.filter(({ counts }) => counts === "never");
-  for (const { key } of inert) log.warn(`${key} has changed, and has no effect in this version`);
   const effective = changes.filter(({ counts }) => counts === "now");
   if (effective.length === 0) return;
   await apply(jobsOf(effective));

@@ -217,11 +217,8 @@ export type PauseReport = z.infer<typeof pauseSchema>;
 /** A setting that was changed in the file; secrets are redacted. */
 const changeSchema = z.object({
   key: z.string(),
-  /**
-   * `now`: already in effect. `restart`: from the daemon's next start on.
-   * `never`: without effect in this version.
-   */
-  counts: z.enum(["now", "restart", "never"]),
+  /** `now`: already in effect. `restart`: from the daemon's next start on. */
+  counts: z.enum(["now", "restart"]),
   from: z.unknown(),
   to: z.unknown(),
 });

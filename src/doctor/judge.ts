@@ -1,7 +1,6 @@
 /** Pure: findings from the facts of this machine. */
 import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
-import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { type Exposed, exposedText } from "../files/writers.ts";
 import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
@@ -98,12 +97,10 @@ export function judgeConfiguration(
     );
   }
   if (findings.length > 0) return findings;
-  const inert = loaded === undefined ? [] : notYetInEffect(loaded.config);
-  const note = inert.length === 0 ? "" : `; without effect in this version: ${inert.join(", ")}`;
   return [
     ok(
       "configuration",
-      exists ? `"${path}" is valid${note}` : `there is no "${path}": every setting has its default`,
+      exists ? `"${path}" is valid` : `there is no "${path}": every setting has its default`,
     ),
   ];
 }

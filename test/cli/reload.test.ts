@@ -22,7 +22,6 @@ describe("the text of `ngrokd reload`", () => {
         { key: "bound_endpoints.poll_interval", counts: "now", from: 30, to: 5 },
         { key: "bound_endpoints.selectors", counts: "now", from: ["true"], to: ["a == 'b'", "c"] },
         { key: "server.socket_path", counts: "restart", from: "/a", to: "/b c" },
-        { key: "dns.enabled", counts: "never", from: false, to: true },
         { key: "server.ingress_ca", counts: "now", from: "", to: "/ca.pem" },
       ]),
       plain,
@@ -32,20 +31,19 @@ describe("the text of `ngrokd reload`", () => {
       "bound_endpoints.poll_interval  30        5                 now",
       `bound_endpoints.selectors      ["true"]  ["a == 'b'","c"]  now`,
       `server.socket_path             /a        "/b c"            after a restart of the daemon`,
-      "dns.enabled                    false     true              not in this version",
       `server.ingress_ca              ""        /ca.pem           now`,
     ]);
   });
 
   test("is coloured by the needed action", () => {
-    const changes = (["now", "restart", "never"] as const).map((counts) => ({
+    const changes = (["now", "restart"] as const).map((counts) => ({
       key: "net.subnet",
       counts,
       from: 1,
       to: 2,
     }));
     expect(reloadText(report(changes), marked)).toMatch(
-      /\+now\+.*\n.*~after a restart of the daemon~\n.*\.not in this version\.$/s,
+      /\+now\+.*\n.*~after a restart of the daemon~$/s,
     );
   });
 });

@@ -108,7 +108,6 @@ describe("config check", () => {
       ok: true,
       problems: [],
       warnings: [],
-      not_in_effect: [],
     });
   });
 

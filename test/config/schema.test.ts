@@ -3,7 +3,6 @@ import {
   configSchema,
   defaultConfig,
   groups,
-  notYetInEffect,
   settings,
   valueAt,
   withValueAt,
@@ -341,16 +340,5 @@ describe("the schema", () => {
     ["dns.clients", ["192.168.0.9/24"], ["192.168.0.0/24"]],
   ])("normalizes %s %j", (key, value, spelling) => {
     expect(settled(key, value)).toEqual(spelling);
-  });
-});
-
-describe("notYetInEffect", () => {
-  test("is empty for the defaults, and for every subnet", () => {
-    expect(notYetInEffect(defaultConfig)).toEqual([]);
-    expect(
-      notYetInEffect(
-        configSchema.parse({ net: { subnet: "10.107.0.0/16" }, server: { log_level: "debug" } }),
-      ),
-    ).toEqual([]);
   });
 });

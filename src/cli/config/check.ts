@@ -1,6 +1,5 @@
 import { type Inspection, inspectConfig } from "../../config/load.ts";
 import { problemText } from "../../config/problem.ts";
-import { notYetInEffect } from "../../config/schema.ts";
 import type { Paint } from "../../terminal/say.ts";
 import { command } from "../command.ts";
 
@@ -21,10 +20,7 @@ export default command({
     );
     const { path, exists, problems, warnings, loaded } = inspection;
     const ok = loaded !== undefined && warnings.every(({ kind }) => kind === "open-mode");
-    const inert = loaded === undefined ? [] : notYetInEffect(loaded.config);
-    say.result({ path, exists, ok, problems, warnings, not_in_effect: inert }, () =>
-      report(inspection, ok, inert, say.paint),
-    );
+    say.result({ path, exists, ok, problems, warnings }, () => report(inspection, ok, say.paint));
     return ok ? 0 : 2;
   },
 });
@@ -32,7 +28,6 @@ export default command({
 function report(
   { path, exists, problems, warnings }: Inspection,
   ok: boolean,
-  inert: readonly string[],
   paint: Paint,
 ): string {
   // In the order of the file. Problems outside the file have no line and come
@@ -41,8 +36,6 @@ function report(
     (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
   );
   const lines = inOrder.map((problem) => `${mark(problem.kind, paint)} ${problemText(problem)}`);
-  if (inert.length > 0)
-    lines.push(`${paint.dim("note:")} without effect in this version: ${inert.join(", ")}`);
   if (!ok) lines.push(`"${path}" is ${paint.bad("not valid")}`);
   else if (exists) lines.push(`"${path}" is ${paint.good("valid")}`);
   else lines.push(`there is no "${path}": every setting has its default`);
