@@ -7,7 +7,8 @@ import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip6 } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
 import type { EndpointState, NetworkState } from "../model/state.ts";
-import type { Lane, LiveDoor } from "../relay/doors.ts";
+import type { LiveDoor } from "../relay/doors.ts";
+import type { Lane } from "../relay/lanes.ts";
 
 /** The results of a pass for the endpoints. */
 export interface EndpointFacts {

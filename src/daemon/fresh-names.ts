@@ -16,7 +16,7 @@ import type { Machine } from "../machine/machine.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
-import type { Lane } from "../relay/doors.ts";
+import type { Lane } from "../relay/lanes.ts";
 import type { Relay } from "../relay/relay.ts";
 
 /** Gives names below wildcards their addresses, between two reconciles. */

@@ -16,8 +16,9 @@ import type { Log } from "../model/log.ts";
 import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
-import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
+import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
 import type { ForwardDeps } from "./forward.ts";
+import type { Lane } from "./lanes.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch, type QuietWatch } from "./quiet.ts";
 

@@ -14,7 +14,7 @@ import type { EndpointState } from "../../src/model/state.ts";
 import { listeningSockets } from "../../src/net/proc-net.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { cpuMs, subnet } from "../machine/support.ts";
+import { subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 
@@ -69,32 +69,35 @@ describe("the states of endpoints behind one shared door", () => {
     const taken = new Set<string>();
     const shared = share({ exposure, reach, ports: new Map(), startPort: 9080, taken });
     const meter = createMeter();
+    let looks = 0;
     const present = new Map(
-      doorwaysOf(shared.exposure).map((doorway) => [
-        doorway.door.id,
-        {
-          lanes: doorway.routes.map((route) => {
-            return { doorway, route, meter, conns: new Set<never>(), waiting: [], carry() {} };
-          }),
-        },
-      ]),
+      doorwaysOf(shared.exposure).map((doorway) => {
+        const lanes = doorway.routes.map((route) => {
+          return { doorway, route, meter, conns: new Set<never>(), waiting: [], carry() {} };
+        });
+        return [
+          doorway.door.id,
+          {
+            get lanes() {
+              looks += 1;
+              return lanes;
+            },
+          },
+        ];
+      }),
     );
-    let states: EndpointState[] = [];
-    const took = cpuMs(() => {
-      states = endpointStates({
-        ...shared,
-        unserved: [],
-        wildcards: [],
-        present,
-        failures: new Map(),
-        overridden: [],
-      });
+    const states = endpointStates({
+      ...shared,
+      unserved: [],
+      wildcards: [],
+      present,
+      failures: new Map(),
+      overridden: [],
     });
     expect(new Set(states.map(({ network }) => network?.sharedDoor))).toEqual(
       new Set(["0.0.0.0:80"]),
     );
-    // One search for each would take seconds.
-    expect(took).toBeLessThan(1500);
+    expect(looks).toBe(present.size);
   });
 });
 

@@ -29,14 +29,3 @@ function proven<T>(value: Parsed<T>): T {
   if (!value.ok) throw new Error(value.reason);
   return value.value;
 }
-
-/**
- * Milliseconds of CPU that `work` takes. Other programs on the machine change
- * the clock, but not this. Below ten, the garbage collector shows.
- */
-export function cpuMs(work: () => void): number {
-  const before = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
-}

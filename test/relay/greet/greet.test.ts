@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { greet, longestGreeting, nameIn } from "../../../src/relay/greet/greet.ts";
 import { prefaceOfHttp2, settingsFrame } from "../../../src/relay/greet/http2.ts";
-import { cpuMs, host } from "../../machine/support.ts";
+import { host } from "../../machine/support.ts";
 import { bytes, pair, scripted } from "../../support/conns.ts";
 import { frame, helloFor, inRecords } from "./support.ts";
 
@@ -100,13 +100,20 @@ describe("nameIn a request", () => {
   });
 
   test.each([
-    ["spaces in a value", `GET / HTTP/1.1\nX:${" ".repeat(60_000)}\x01`],
-    ["spaces between codings", `GET / HTTP/1.1\nTransfer-Encoding: a${" ".repeat(60_000)}b`],
-    ["many fields", `GET / HTTP/1.1\n${"a:\n".repeat(20_000)}b:`],
-    ["a long target", `GET ${"a+".repeat(30_000)} HTTP/1.1\nHost: a.demo`],
-  ])("needs time in proportion to its length with %s", (_, text) => {
+    ["spaces in a value", "unreadable", `GET / HTTP/1.1\nX:${" ".repeat(60_000)}\x01`],
+    [
+      "spaces between codings",
+      "unreadable",
+      `GET / HTTP/1.1\nTransfer-Encoding: a${" ".repeat(60_000)}b`,
+    ],
+    ["many fields", "http", `GET / HTTP/1.1\n${"a:\n".repeat(20_000)}b:`],
+    ["a long target", "http", `GET ${"a+".repeat(30_000)} HTTP/1.1\nHost: a.demo`],
+  ])("goes through its bytes once with %s", (_, kind, text) => {
+    // With a search from each byte, one of them took 14 s, and so all of them
+    // would take longer than a test may.
     const all = request(text);
-    expect(cpuMs(() => nameIn(all))).toBeLessThan(500);
+    const kinds = Array.from({ length: 20 }, () => nameIn(all).kind);
+    expect(new Set<string>(kinds)).toEqual(new Set([kind]));
   });
 
   test("refuses a line end that is no CR LF, and what is no HTTP at all", () => {

@@ -1,0 +1,237 @@
+/** The routes of doors, each with the connections on it. */
+import type { Guard, Shared } from "../access/guard.ts";
+import { isOwnHost } from "../access/own-host.ts";
+import type { RefusalText } from "../access/words.ts";
+import type { Doorway, Route } from "../exposure/exposure.ts";
+import type { Log } from "../model/log.ts";
+import { countError, createMeter, type Meter } from "../model/meter.ts";
+import type { Conn } from "../net/types.ts";
+import { type Excess, excess, type Limits } from "./connection-limits.ts";
+import { type ForwardDeps, forward } from "./forward.ts";
+import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
+import type { Manners } from "./greet/request-stream.ts";
+
+/** One route of a door, with the connections on it. */
+export interface Lane {
+  readonly doorway: Doorway;
+  route: Route;
+  /** Shared by all lanes of one binding. */
+  readonly meter: Meter;
+  readonly conns: Set<Conn>;
+  /** Called after the last connection has ended. */
+  readonly waiting: (() => void)[];
+  /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
+  readonly carry: (conn: Conn, speaks?: "http") => void;
+}
+
+export interface LaneOptions {
+  /** How the connections of an account reach its endpoints. */
+  readonly forwarding: (account: string) => ForwardDeps;
+  /** Read for every connection. */
+  readonly limits: () => Limits;
+  /** Whether requests get the host of their endpoint. Read as well. */
+  readonly rewriteHost?: () => boolean;
+  /**
+   * More names under which HTTP endpoints may be asked. They count where
+   * requests get another host: a web page could choose any name for itself.
+   */
+  readonly hosts?: () => readonly string[];
+  /** Asked for every connection, before anything is dialled. */
+  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+}
+
+/** What all lanes share. */
+export interface LaneState extends LaneOptions {
+  /** Lanes whose route is gone, and which still carry connections. */
+  readonly draining: Set<Lane>;
+  /**
+   * A binding keeps its counters when its address or its endpoints change: all
+   * its lanes share one meter, the draining ones too.
+   */
+  readonly meters: Map<string, { readonly meter: Meter; lanes: number }>;
+  /** Open connections. */
+  open: number;
+  /** Whether the door of a lane listens, and has this lane. */
+  readonly isLive: (lane: Omit<Lane, "carry">) => boolean;
+}
+
+/** Returns the lanes that still carry connections. */
+export function leave(state: LaneState, lanes: readonly Lane[]): readonly Lane[] {
+  const busy = lanes.filter(({ conns }) => conns.size > 0);
+  for (const lane of lanes) if (!busy.includes(lane)) dropMeter(state, lane);
+  for (const lane of busy) {
+    state.draining.add(lane);
+    void drained(lane).then(() => {
+      state.draining.delete(lane);
+      dropMeter(state, lane);
+    });
+  }
+  return busy;
+}
+
+/** The routes of one binding share a meter. */
+export function createLanes(state: LaneState, doorway: Doorway, routes: readonly Route[]): Lane[] {
+  const fresh = new Map<string, Meter>();
+  return routes.map((route) => {
+    const { key } = route.target.binding;
+    const meter = state.meters.get(key)?.meter ?? fresh.get(key) ?? createMeter();
+    fresh.set(key, meter);
+    return createLane(state, doorway, route, meter);
+  });
+}
+
+function createLane(state: LaneState, doorway: Doorway, route: Route, meter: Meter): Lane {
+  const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
+  return Object.assign(lane, { carry: admitting(state, lane, carrier(state, lane)) });
+}
+
+export function holdMeter({ meters }: LaneState, lane: Lane): void {
+  const shared = meters.get(bindingKey(lane)) ?? { meter: lane.meter, lanes: 0 };
+  shared.lanes += 1;
+  meters.set(bindingKey(lane), shared);
+}
+
+function dropMeter({ meters }: LaneState, lane: Lane): void {
+  const shared = meters.get(bindingKey(lane));
+  if (shared === undefined) return;
+  shared.lanes -= 1;
+  if (shared.lanes === 0) meters.delete(bindingKey(lane));
+}
+
+const bindingKey = ({ route }: Lane): string => route.target.binding.key;
+
+/** Settles when the last connection has ended. */
+export function drained({ conns, waiting }: Lane): Promise<void> {
+  return new Promise((resolve) => {
+    if (conns.size === 0) resolve();
+    else waiting.push(resolve);
+  });
+}
+
+/**
+ * Returns the handler for connections of a lane. Thousands of connections share
+ * its one `ended`.
+ */
+function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
+  const { conns, meter, waiting } = lane;
+  const ended = (conn: Conn): void => {
+    state.open -= 1;
+    conns.delete(conn);
+    const { target } = lane.route;
+    tellMisdirected(conn, target.binding.key, meter, state.forwarding(target.account));
+    if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
+  };
+  return (conn, speaks) => {
+    const { account, binding } = lane.route.target;
+    const deps = state.forwarding(account);
+    const over = excess(state.open, meter.active, state.limits());
+    if (over !== undefined) {
+      turnAway(conn, binding.key, meter, over, deps);
+      return;
+    }
+    const manners = mannersFor(lane.route, speaks, state);
+    const client = manners === undefined ? conn : guardedConn(conn, manners);
+    state.open += 1;
+    conns.add(client);
+    forward(client, binding, meter, deps, ended);
+  };
+}
+
+/** Hands a client to `carry` if it may use the endpoint. */
+function admitting(
+  state: LaneState,
+  lane: Omit<Lane, "carry">,
+  carry: Lane["carry"],
+): Lane["carry"] {
+  return (conn, speaks) => {
+    const { target } = lane.route;
+    const decide = (refusal: RefusalText | undefined): void => {
+      if (refusal === undefined) carry(conn, speaks);
+      else {
+        const { log } = state.forwarding(target.account);
+        refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
+      }
+    };
+    const { wanted, without } = sharedBy(lane.route);
+    const judged = state.guard.judge(conn, wanted, without);
+    if (judged instanceof Promise)
+      void judged.then((refusal) => {
+        // The door may have closed meanwhile.
+        if (state.isLive(lane)) decide(refusal);
+        else conn.abort();
+      });
+    else decide(judged);
+  };
+}
+
+/** The log suppresses repeats of this line. */
+export function refuse(
+  conn: Conn,
+  { key, meter, log }: { key: string; meter: Meter; log: Log },
+  { reason, detail, hint }: RefusalText,
+): void {
+  conn.abort();
+  meter.total += 1;
+  countError(meter, "access");
+  meter.lastError = `reset at once: ${detail}`;
+  log.warn(`${key}: reset at once: ${reason}`, { endpoint: key, hint });
+}
+
+/** Undefined if the requests of a connection need no look. */
+function mannersFor(
+  { match, target: { binding } }: Route,
+  speaks: "http" | undefined,
+  { rewriteHost, hosts }: Pick<LaneOptions, "rewriteHost" | "hosts">,
+): Manners | undefined {
+  const rewrite = rewriteHost?.() === true && binding.proto === "http";
+  if (speaks === undefined && !rewrite) return undefined;
+  const authority = binding.port === 80 ? binding.host : binding.key;
+  return {
+    only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
+    rewrite: rewrite ? authority : undefined,
+  };
+}
+
+/** A guarded connection may have ended because of a request to another host. */
+function tellMisdirected(conn: Conn, key: string, meter: Meter, { log }: ForwardDeps): void {
+  const reason = refusalOf(conn);
+  if (reason === undefined) return;
+  countError(meter, "misdirected");
+  log.warn(`${key}: a request was not passed on, since ${reason}`, { endpoint: key });
+}
+
+/** The log suppresses repeats of this line. */
+export function turnAway(
+  conn: Conn,
+  key: string,
+  meter: Meter,
+  { reason, hint, local }: Excess,
+  { log }: ForwardDeps,
+): void {
+  conn.abort();
+  meter.total += 1;
+  countError(meter, "limit");
+  meter.lastError = `reset at once: ${reason}`;
+  const newcomers = local ? `${key}: new` : "New";
+  log.warn(`${newcomers} connections are reset at once: ${reason}`, {
+    ...(local && { endpoint: key }),
+    hint,
+  });
+}
+
+export const sharedBy = ({ target, forOthers }: Route): Shared => ({
+  wanted: target.binding,
+  without: forOthers === true ? "everybody" : "users",
+});
+
+/** Resets the connections that are open after `drainMs` milliseconds. */
+export function cutLater(lanes: readonly Lane[], drainMs: number): void {
+  for (const lane of lanes) {
+    const timer = setTimeout(() => {
+      for (const conn of [...lane.conns]) conn.abort();
+    }, drainMs);
+    timer.unref?.();
+    void drained(lane).then(() => clearTimeout(timer));
+  }
+}
