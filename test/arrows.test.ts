@@ -81,8 +81,10 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
   "net/bun-diag.ts": ["net/bun.ts"],
-  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts", "net/bun-routing.ts"],
+  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts", "net/bun-routing.ts", "net/bun-stage.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
+  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts"],
+  "net/bun-tls.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
 };
@@ -151,7 +153,8 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const ofBun = ["net/bun.ts", "net/bun-libc.ts", "net/bun-routing.ts", "net/bun-udp.ts"];
+    const names = ["", "-libc", "-routing", "-stage", "-tls", "-udp"];
+    const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
       show(

@@ -5,9 +5,9 @@ import { createHistogram, type Histogram } from "./histogram.ts";
  * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
  * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
  * reset the connection. `cut`: the ingress's stream ended without TLS's own
- * end. `limit`: there were too many connections.
- * `misdirected`: it named a host that is not served there. `access`: the client
- * may not connect (`access.rules`).
+ * end. `limit`: there were too many connections. `misdirected`: it named a host
+ * that is not served there. `access`: the client may not connect
+ * (`access.rules`).
  */
 export const errorKinds = [
   "dial",
@@ -65,22 +65,16 @@ export const createMeter = (): Meter => ({
   refused: 0,
   refusedBy: {},
   errors: 0,
-  errorsBy: {
-    dial: 0,
-    tls: 0,
-    header: 0,
-    timeout: 0,
-    reset: 0,
-    cut: 0,
-    limit: 0,
-    misdirected: 0,
-    access: 0,
-  },
+  errorsBy: noErrors(),
   upgrade: createHistogram(),
   firstByte: createHistogram(),
   lastActivity: 0,
   lastError: "",
 });
+
+/** Zero for each kind. */
+export const noErrors = (): Record<ErrorKind, number> =>
+  Object.fromEntries(errorKinds.map((kind) => [kind, 0])) as Record<ErrorKind, number>;
 
 export function countError(meter: Meter, kind: ErrorKind): void {
   meter.errors += 1;

@@ -6,16 +6,12 @@
  * is also called without need. TCP_NODELAY is on from the start.
  */
 import { closeSync } from "node:fs";
-import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
-import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
-import { longestAlert, StreamTail } from "../model/stream-tail.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
 import {
   adoptedAddress,
-  bytesWaiting,
   freeListener,
   isFull,
   limitBuffersOf,
@@ -24,6 +20,16 @@ import {
   sendDatagram,
 } from "./bun-libc.ts";
 import { bunRouting } from "./bun-routing.ts";
+import {
+  deaf,
+  descriptorOf,
+  handTo,
+  ignore,
+  type Socket,
+  type Stage,
+  Tapped,
+} from "./bun-stage.ts";
+import { clientTls, problemOf, provesAddress, serverTls, withoutMissingFile } from "./bun-tls.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
@@ -31,7 +37,6 @@ import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
-import { chainOf, type ShownCertificate, strongSuites, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
@@ -105,26 +110,6 @@ function createShared(descriptors: DescriptorAccount): Shared {
   };
 }
 
-type Socket = Bun.Socket<Stage>;
-
-/**
- * Receives the events of a socket: first the code that opens it, then its
- * PullConn.
- */
-interface Stage {
-  opened?(socket: Socket): void;
-  /** `error` is the problem of the certificate or of the handshake. */
-  handshaken?(socket: Socket, ok: boolean, error: Error | null): void;
-  received(bytes: Uint8Array): void;
-  drained(): void;
-  /** `whole` is false for an end that is known not to be the peer's own. */
-  theyFinished(whole?: boolean): void;
-  broke(error: Error): void;
-  gone(error?: Error, whole?: boolean): void;
-  /** Ciphertext, in front of the event that it causes. */
-  tapped?(bytes: Uint8Array): void;
-}
-
 function listen(
   shared: Shared,
   address: Address,
@@ -191,11 +176,6 @@ function adopt(
   } catch (error) {
     throw notAdopted(fd, reasonOf(error), error);
   }
-}
-
-/** The descriptor, which Bun has though its types do not know it. */
-function descriptorOf(opened: object): number | undefined {
-  return "fd" in opened && typeof opened.fd === "number" ? opened.fd : undefined;
 }
 
 interface Accepting {
@@ -392,29 +372,6 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
   };
 }
 
-/** Why the server is not the expected one; undefined if it is. */
-function problemOf(
-  socket: Socket,
-  ok: boolean,
-  error: Error | null,
-  tls: TlsClientOptions,
-): Error | undefined {
-  const proven = ok && !error && socket.authorized;
-  const ours = provesAddress(tls);
-  if (ours && (proven || isNameMismatch(error)))
-    return (
-      checkServerIdentity(tls.serverName, socket.getPeerCertificate()) ?? weaknessIn(socket, tls)
-    );
-  return proven ? weaknessIn(socket, tls) : (error ?? unverified);
-}
-
-/**
- * Whether the certificate has to carry an address. Bun compares it with the
- * other end, which may be a proxy, and reports a name that does not fit after
- * every other problem. So the last comparison is ours.
- */
-const provesAddress = ({ serverName }: TlsClientOptions): boolean => isIP(serverName) !== 0;
-
 /**
  * Makes a connection of a socket. `local` is its local address if that is known
  * and shared.
@@ -483,88 +440,6 @@ function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSess
   };
 }
 
-/** From now on the events of the socket are those of `stage`. */
-function handTo(socket: Socket, stage: Stage): void {
-  const { data } = socket;
-  if (data instanceof Tapped) data.next = stage;
-  else socket.data = stage;
-}
-
-/**
- * In front of the stages of a dialed TLS connection. It watches the end of the
- * ciphertext, since Bun reports close_notify and a FIN alike. A copy of all
- * ciphertext would cost 5 % of the CPU of a bulk transfer. So it is left out
- * while more bytes wait than Bun reads at once: the next ones are not the last.
- */
-class Tapped implements Stage {
-  next: Stage;
-  private readonly tail = new StreamTail();
-  private raw: Socket | undefined;
-  private taps = true;
-
-  constructor(next: Stage) {
-    this.next = next;
-  }
-
-  /** `raw` is the plain socket below. */
-  begin(raw: Socket): void {
-    this.raw = raw;
-    raw.data = this;
-    raw.reload({ socket: tapping });
-  }
-
-  tapped(bytes: Uint8Array): void {
-    this.tail.take(bytes);
-    // Frees the copy at once. Those of the handshakes would add 0.8 KiB to each
-    // of thousands of connections.
-    if (bytes.length > smallCopy) (bytes.buffer as ArrayBuffer).transfer(0);
-  }
-
-  opened(socket: Socket): void {
-    this.next.opened?.(socket);
-  }
-
-  handshaken(socket: Socket, ok: boolean, error: Error | null): void {
-    this.next.handshaken?.(socket, ok, error);
-  }
-
-  received(bytes: Uint8Array): void {
-    this.tail.heldData();
-    if (!this.taps || bytes.length > bulk) this.choose();
-    this.next.received(bytes);
-  }
-
-  drained(): void {
-    this.next.drained();
-  }
-
-  theyFinished(): void {
-    this.next.theyFinished(this.tail.whole);
-  }
-
-  broke(error: Error): void {
-    this.next.broke(error);
-  }
-
-  gone(error?: Error): void {
-    this.next.gone(error, this.tail.whole);
-  }
-
-  private choose(): void {
-    const { raw } = this;
-    const taps = raw === undefined || bytesWaiting(descriptorOf(raw)) < readAtOnce + longestAlert;
-    if (taps === this.taps) return;
-    this.taps = taps;
-    if (!taps) this.tail.forget();
-    raw?.reload({ socket: taps ? tapping : deafRaw });
-  }
-}
-
-/** Bun 1.4.5 reads at most so many bytes at once. */
-const readAtOnce = 512 * 1024;
-const bulk = readAtOnce / 4;
-const smallCopy = 256;
-
 const verbs: SocketVerbs<Socket> = {
   local: (socket) => ipAddress(socket.localAddress, socket.localPort),
   peer: (socket) => peerCertificate(socket.getPeerCertificate()),
@@ -600,83 +475,3 @@ const createHandlers = ({ give }: DescriptorAccount, closed: () => void) =>
       socket.data.gone(error);
     },
   }) as const;
-
-const ignore = (): void => undefined;
-
-/** For the plain socket below TLS: with its bytes, and without. */
-const deafRaw = { open: ignore, drain: ignore, close: ignore } as const;
-const tapping = {
-  ...deafRaw,
-  binaryType: "uint8array",
-  data: (raw: Socket, bytes: Uint8Array) => raw.data.tapped?.(bytes),
-} as const;
-
-/**
- * Before a socket is a connection, only the end of its opening counts. `gone`
- * always follows `broke`.
- */
-const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
-
-/**
- * `rejectUnauthorized` is explicit since NODE_TLS_REJECT_UNAUTHORIZED would
- * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
- * anchor. An address is no server name on the wire (RFC 6066, section 3).
- */
-function clientTls(tls: TlsClientOptions): Bun.TLSOptions {
-  const { serverName, ca, caFile, cert, key, insecureSkipVerify } = tls;
-  const own = cert === undefined || key === undefined ? {} : { cert, key };
-  return {
-    ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
-    serverName: isIP(serverName) === 0 ? serverName : "",
-    ...own,
-    rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls),
-    // None of them is older than TLS 1.2.
-    ciphers: strongSuites,
-    ...partialChain,
-  };
-}
-
-function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
-  if (clientCa === undefined) return { cert, key };
-  return {
-    cert,
-    key,
-    ca: [...clientCa],
-    requestCert: true,
-    rejectUnauthorized: true,
-    ...partialChain,
-  };
-}
-
-/** A resumed session is of a server that was judged before. */
-function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
-  if (socket.isSessionReused()) return undefined;
-  // Bun returns the chain only if no short form is requested, a parameter that
-  // its types lack.
-  const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
-  return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
-}
-
-const unverified = new Error("the server's certificate was not verified");
-
-/** Bun honours it, though its types lack it. */
-const partialChain = { allowPartialTrustChain: true };
-
-/**
- * The file of CAs may be gone; the list itself is still there. A check before
- * every dial would cost a twentieth of it.
- */
-function withoutMissingFile<T>(tls: TlsClientOptions, attempt: (tls: TlsClientOptions) => T): T {
-  try {
-    return attempt(tls);
-  } catch (error) {
-    if (tls.caFile === undefined || !isMissingFile(error)) throw error;
-    return attempt({ ...tls, caFile: undefined });
-  }
-}
-
-const isMissingFile = (error: unknown): boolean =>
-  error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
-
-const isNameMismatch = (error: Error | null): boolean =>
-  error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";

@@ -4,7 +4,7 @@ import { configSchema } from "../../src/config/schema.ts";
 import { healthReply, listReply, statusReply } from "../../src/desk/replies.ts";
 import { healthSchema, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { createStatusBody, type StatusBody } from "../../src/desk/status-body.ts";
-import { createMeter } from "../../src/model/meter.ts";
+import { createMeter, noErrors } from "../../src/model/meter.ts";
 import { later } from "../../src/model/moment.ts";
 import {
   type EndpointState,
@@ -126,17 +126,7 @@ describe("the reply to status", () => {
         draining: 0,
       },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
-      errors_by_kind: {
-        dial: 1,
-        tls: 0,
-        header: 0,
-        timeout: 0,
-        reset: 2,
-        cut: 0,
-        limit: 0,
-        misdirected: 0,
-        access: 0,
-      },
+      errors_by_kind: { ...noErrors(), dial: 1, reset: 2 },
       bytes: { up: 10, down: 20 },
       files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
@@ -261,20 +251,7 @@ describe("the reply to list", () => {
       ["reason", ""],
       ["warning", "mind"],
       ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
-      [
-        "errors_by_kind",
-        {
-          dial: 0,
-          tls: 0,
-          header: 0,
-          timeout: 0,
-          reset: 0,
-          cut: 0,
-          limit: 0,
-          misdirected: 0,
-          access: 0,
-        },
-      ],
+      ["errors_by_kind", noErrors()],
       ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],
       ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
@@ -411,17 +388,7 @@ describe("the body of /status", () => {
       bytesUp: 5,
     });
     const unmeasured = {
-      errors_by_kind: {
-        dial: 0,
-        tls: 0,
-        header: 0,
-        timeout: 0,
-        reset: 0,
-        cut: 0,
-        limit: 0,
-        misdirected: 0,
-        access: 0,
-      },
+      errors_by_kind: noErrors(),
       refused_by_code: {},
       bytes: { up: 0, down: 0 },
       latency_ms: { upgrade: null, first_byte: null },

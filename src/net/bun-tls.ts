@@ -1,0 +1,96 @@
+/** The options of TLS for Bun, and the verdict about a server. */
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
+import type { Socket } from "./bun-stage.ts";
+import { chainOf, type ShownCertificate, strongSuites, weaknessOf } from "./strength.ts";
+import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
+
+/** Why the server is not the expected one; undefined if it is. */
+export function problemOf(
+  socket: Socket,
+  ok: boolean,
+  error: Error | null,
+  tls: TlsClientOptions,
+): Error | undefined {
+  const proven = ok && !error && socket.authorized;
+  const ours = provesAddress(tls);
+  if (ours && (proven || isNameMismatch(error)))
+    return (
+      checkServerIdentity(tls.serverName, socket.getPeerCertificate()) ?? weaknessIn(socket, tls)
+    );
+  return proven ? weaknessIn(socket, tls) : (error ?? unverified);
+}
+
+/**
+ * Whether the certificate has to carry an address. Bun compares it with the
+ * other end, which may be a proxy, and reports a name that does not fit after
+ * every other problem. So the last comparison is ours.
+ */
+export const provesAddress = ({ serverName }: TlsClientOptions): boolean => isIP(serverName) !== 0;
+
+/**
+ * `rejectUnauthorized` is explicit since NODE_TLS_REJECT_UNAUTHORIZED would
+ * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
+ * anchor. An address is no server name on the wire (RFC 6066, section 3).
+ */
+export function clientTls(tls: TlsClientOptions): Bun.TLSOptions {
+  const { serverName, ca, caFile, cert, key, insecureSkipVerify } = tls;
+  const own = cert === undefined || key === undefined ? {} : { cert, key };
+  return {
+    ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
+    serverName: isIP(serverName) === 0 ? serverName : "",
+    ...own,
+    rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls),
+    // None of them is older than TLS 1.2.
+    ciphers: strongSuites,
+    ...partialChain,
+  };
+}
+
+export function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
+  if (clientCa === undefined) return { cert, key };
+  return {
+    cert,
+    key,
+    ca: [...clientCa],
+    requestCert: true,
+    rejectUnauthorized: true,
+    ...partialChain,
+  };
+}
+
+/** A resumed session is of a server that was judged before. */
+function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
+  if (socket.isSessionReused()) return undefined;
+  // Bun returns the chain only if no short form is requested, a parameter that
+  // its types lack.
+  const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
+  return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
+}
+
+const unverified = new Error("the server's certificate was not verified");
+
+/** Bun honours it, though its types lack it. */
+const partialChain = { allowPartialTrustChain: true };
+
+/**
+ * The file of CAs may be gone; the list itself is still there. A check before
+ * every dial would cost a twentieth of it.
+ */
+export function withoutMissingFile<T>(
+  tls: TlsClientOptions,
+  attempt: (tls: TlsClientOptions) => T,
+): T {
+  try {
+    return attempt(tls);
+  } catch (error) {
+    if (tls.caFile === undefined || !isMissingFile(error)) throw error;
+    return attempt({ ...tls, caFile: undefined });
+  }
+}
+
+const isMissingFile = (error: unknown): boolean =>
+  error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
+
+const isNameMismatch = (error: Error | null): boolean =>
+  error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
