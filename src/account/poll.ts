@@ -57,7 +57,9 @@ export function createPass(deps: PassDeps): Pass {
       const api = deps.api();
       if (api === undefined || identity === undefined) return { kind: "idle" };
       const reply = await ask(list, api, identity, signal);
-      const verdict = remember(judge(memory, reply, deps.serving()));
+      // A list that has not changed is not compared with what is served.
+      const isSame = reply.kind === "listed" && reply.endpoints === memory.served;
+      const verdict = remember(judge(memory, reply, isSame ? none : deps.serving()));
       if (verdict.kind !== "replace") return await follow(verdict, signal);
       const { operatorId } = await deps.replace(identity, api, signal);
       const endpoints = await list(api, operatorId, signal);
@@ -117,6 +119,8 @@ export function createPass(deps: PassDeps): Pass {
     }
   }
 }
+
+const none: readonly string[] = [];
 
 /** ngrok's reply to the request for our operator's endpoints. */
 export type Reply =

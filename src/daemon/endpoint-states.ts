@@ -176,22 +176,25 @@ export function freshStates(
   present: EndpointFacts["present"],
   known: readonly EndpointState[],
 ): EndpointState[] {
+  const asked: Lane[] = [];
+  for (const { lanes } of present.values()) {
+    for (const lane of lanes)
+      if (lane.route.target.binding.wildcard !== undefined) asked.push(lane);
+  }
+  if (asked.length === 0) return [];
   const there = new Set(known.map(({ host, port }) => `${host}:${port}`));
   const fresh = new Map<string, EndpointState>();
-  for (const { lanes } of present.values()) {
-    for (const { doorway, route, meter } of lanes) {
-      const { binding } = route.target;
-      const isKnown = binding.wildcard === undefined || there.has(binding.key);
-      if (isKnown || route.forOthers === true) continue;
-      const at = placeFields(route.match.at ?? doorway.door.at.ip);
-      const before = fresh.get(binding.key);
-      fresh.set(
-        binding.key,
-        before === undefined
-          ? stateOf(binding, { ...at, state: "listening", meter })
-          : { ...before, ...(at.ip6 === "" ? { ip: at.ip } : { ip6: at.ip6 }) },
-      );
-    }
+  for (const { doorway, route, meter } of asked) {
+    const { binding } = route.target;
+    if (there.has(binding.key) || route.forOthers === true) continue;
+    const at = placeFields(route.match.at ?? doorway.door.at.ip);
+    const before = fresh.get(binding.key);
+    fresh.set(
+      binding.key,
+      before === undefined
+        ? stateOf(binding, { ...at, state: "listening", meter })
+        : { ...before, ...(at.ip6 === "" ? { ip: at.ip } : { ip6: at.ip6 }) },
+    );
   }
   return [...fresh.values()];
 }

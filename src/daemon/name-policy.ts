@@ -29,8 +29,11 @@ export function namePolicy(
 }
 
 /** The names that are decided for these endpoints. */
-export function subjectsOf(accounts: readonly Pick<AccountEndpoints, "listed">[]): Subject[] {
-  return [...new Set(accounts.flatMap(({ listed }) => subjectsIn(listed)))];
+export function subjectsOf(
+  accounts: readonly Pick<AccountEndpoints, "listed">[],
+): readonly Subject[] {
+  const [first, ...more] = accounts.map(({ listed }) => subjectsIn(listed));
+  return more.length === 0 ? (first ?? []) : [...new Set([first ?? [], ...more].flat())];
 }
 
 /** A list stays the same object from pass to pass. */
@@ -41,8 +44,10 @@ function subjectsIn(listed: readonly ApiEndpoint[]): readonly Subject[] {
   if (before !== undefined) return before;
   const { bindings, wildcards } = bindingsOf(listed);
   const subjects = [
-    ...bindings.map(({ host }) => host),
-    ...wildcards.map(({ zone }) => `*.${zone}`),
+    ...new Set<Subject>([
+      ...bindings.map(({ host }) => host),
+      ...wildcards.map(({ zone }) => `*.${zone}`),
+    ]),
   ];
   known.set(listed, subjects);
   return subjects;

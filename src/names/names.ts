@@ -72,6 +72,7 @@ export function createNames(deps: NamesDeps): Names {
     found: new Map(),
     asking: new Map(),
     paused: new Set(),
+    subjects: undefined,
     listed: new Set(),
     reported: false,
     waiting: 0,
@@ -101,6 +102,8 @@ interface State extends NamesDeps {
   /** Names whose answers are on their way. */
   readonly asking: Map<Subject, Promise<void>>;
   paused: ReadonlySet<Subject>;
+  /** Those of the latest pass; `listed` has the same. */
+  subjects: readonly Subject[] | undefined;
   listed: ReadonlySet<Subject>;
   /** Whether the names of an earlier version were looked up and reported. */
   reported: boolean;
@@ -153,7 +156,9 @@ async function look(
 ): Promise<boolean> {
   const { found, asking } = state;
   const kept = state.assignment();
-  state.listed = new Set(subjects);
+  // The same list comes with every pass, often as the same object.
+  if (state.subjects !== subjects) state.listed = new Set(subjects);
+  state.subjects = subjects;
   forget(state);
   const isKnown = (subject: Subject): boolean => found.has(subject) || kept.has(subject);
   const undecided: Subject[] = [];

@@ -167,10 +167,13 @@ export function limitBuffersOf(descriptor: number | undefined, bytes: number): v
     openSoon();
     return;
   }
-  const value = Int32Array.of(bytes);
+  bufferSize[0] = bytes;
   for (const name of [sendBuffer, receiveBuffer])
-    libc.setsockopt(descriptor, socketLevel, name, value, value.byteLength);
+    libc.setsockopt(descriptor, socketLevel, name, bufferSize, bufferSize.byteLength);
 }
+
+/** One for all calls: thousands of them would be garbage after a burst. */
+const bufferSize = new Int32Array(1);
 
 /**
  * How many bytes of an open socket wait in the kernel; 0 if it cannot be asked.
