@@ -266,7 +266,7 @@ const held: Case = {
   about:
     "A fresh daemon first carries 200 connections. Then it holds 4,000 and 8,000 idle ones. Each has echoed a byte, and echoes another at the end. Then all are closed. The rows show its memory before, with the connections, and after them: when it is back within 20 %, or 30 s later. The pool is off, so that its own connections do not count.",
   limits:
-    "Of the 13 to 14 KiB, one is JavaScript (ten objects). The rest is two of Bun's sockets, the state of one TLS connection, and 0.9 KiB for the socket below TLS, whose bytes show a cut stream. With promises it was 95 objects and 4.2 KiB. Garbage of the opening would add 2 KiB, but it is collected in the first pause after a burst.",
+    "Of the 14 to 16 KiB, one is JavaScript (ten objects). The rest is two of Bun's sockets, the state of one TLS connection, and some 2 KiB for the socket below TLS, whose bytes show a cut stream. With promises it was 95 objects and 4.2 KiB. Garbage of the opening would add 2 KiB, but it is collected in the first pause after a burst.",
   async measure({ rig, startRelay, scale }, figures) {
     const relay = await startRelay(1, withoutPool);
     const { pid, target } = relay;
