@@ -341,7 +341,7 @@ stories("the DNS server beside other programs", () => {
       true,
     );
     await until("the file is as it was", () => resolvConf() === foreign);
-    expect(existsSync("/etc/ngrokd/resolv.conf.bak")).toBe(false);
+    await until("the copy is gone", () => !existsSync("/etc/ngrokd/resolv.conf.bak"));
     expect(await daemon.stop()).toBe(0);
   });
 
