@@ -75,7 +75,7 @@ export function judgeConfiguration(
   status: Status | undefined,
 ): Finding[] {
   if (!inspection.ok) return brokenBy("configuration", inspection);
-  const { path, exists, problems, warnings, loaded } = inspection.value;
+  const { path, exists, problems, warnings } = inspection.value;
   const findings = [
     ...problems.map((problem) => failure("configuration", problemText(problem))),
     ...warnings.map((problem) => warning("configuration", problemText(problem))),

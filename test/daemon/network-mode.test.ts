@@ -10,7 +10,6 @@ import { reachOf } from "../../src/exposure/reach.ts";
 import { share } from "../../src/exposure/share.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { createMeter } from "../../src/model/meter.ts";
-import type { EndpointState } from "../../src/model/state.ts";
 import { listeningSockets } from "../../src/net/proc-net.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
