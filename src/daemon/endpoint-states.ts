@@ -2,6 +2,7 @@ import type { AccountWildcard, Unserved } from "../exposure/expose.ts";
 import type { DoorId, Exposure, Route } from "../exposure/exposure.ts";
 import { routeKey } from "../exposure/plan.ts";
 import type { Network } from "../exposure/share.ts";
+import { type WantedPorts, wantedText } from "../machine/wanted-ports.ts";
 import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip6 } from "../model/ip.ts";
@@ -24,6 +25,8 @@ export interface EndpointFacts {
   readonly remarks?: ReadonlyMap<Hostname, string>;
   /** The host of each alias. */
   readonly aliases?: ReadonlyMap<Hostname, Hostname> | undefined;
+  /** The ports that programs of this machine want. */
+  readonly wanted?: WantedPorts | undefined;
   /** How other machines reach the bindings, by their keys. */
   readonly network?: ReadonlyMap<string, Network>;
 }
@@ -106,10 +109,13 @@ function lanesByRoute({ present }: EndpointFacts): LanesByRoute {
   };
 }
 
-function warningOf({ host }: Binding, { overridden, remarks }: EndpointFacts): string {
+function warningOf(
+  { host, port }: Binding,
+  { overridden, remarks, wanted = new Map() }: EndpointFacts,
+): string {
   return overridden.includes(host)
     ? `another line of the hosts file gives "${host}" an address of its own, and that line counts`
-    : (remarks?.get(host) ?? "");
+    : (remarks?.get(host) ?? wantedText(port, wanted));
 }
 
 /** The served aliases of each host. */

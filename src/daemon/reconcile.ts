@@ -16,6 +16,7 @@ import {
 } from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
 import type { Link } from "../machine/link/link.ts";
+import type { WantedPorts } from "../machine/wanted-ports.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
@@ -42,6 +43,8 @@ export interface World {
   readonly policy: Policy;
   /** Where the addresses come from. */
   readonly link: Pick<Link, "ground" | "carry">;
+  /** The ports that programs of this machine want. */
+  readonly wanted?: WantedPorts;
   /** Without it nothing is reachable from other machines. */
   readonly network?: NetworkMode;
   readonly log: Log;
@@ -90,7 +93,7 @@ export async function reconcile(
   }
   const { present } = relay;
   const { aliases } = world.policy;
-  const listed = { exposure, unserved, wildcards, remarks, aliases, network };
+  const listed = { exposure, unserved, wildcards, remarks, aliases, network, wanted: world.wanted };
   const facts = { ...listed, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }

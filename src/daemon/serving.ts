@@ -5,6 +5,7 @@ import { groundText } from "../exposure/ground.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import { namesInUse, type OwnHosts, policyNow } from "../machine/own-names.ts";
+import { wantedPorts } from "../machine/wanted-ports.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
@@ -144,6 +145,7 @@ async function reconcileNow(
     below,
     decided: (result) => fresh.settle(result, { policy, ground }),
     policy,
+    wanted: await wantedPorts(),
     link: { ground, carry: link.carry },
     log,
   });

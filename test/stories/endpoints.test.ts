@@ -1,9 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
-import { foreignHosts, stories } from "../support/story.ts";
+import { atEnd, foreignHosts, stories } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -266,7 +266,20 @@ stories("an endpoint on a reserved port", () => {
 
     writeConfig(configFor(cloud, { forward: { reserved_ports: [] } }));
     await daemon.reload();
-    await daemon.becomes("ssh.inner", "listening");
+    mkdirSync("/etc/ssh", { recursive: true });
+    atEnd(() => rmSync("/etc/ssh", { recursive: true }));
+    writeFileSync("/etc/ssh/sshd_config", "Port 22\nPort 2222\n");
+    await cloud.add("tcp://other.inner:2222", page("hello").address);
+    await daemon.becomes("other.inner", "listening");
+    for (const [name, port] of [
+      ["ssh.inner", 22],
+      ["other.inner", 2222],
+    ] as const) {
+      const { state, warning } = (await daemon.endpoint(name)) ?? {};
+      expect({ name, state }).toEqual({ name, state: "listening" });
+      expect(warning).toContain(`"/etc/ssh/sshd_config" wants port ${port} on all addresses`);
+    }
+    expect((await daemon.endpoint("hello.demo"))?.warning).toBe("");
     expect(await daemon.stop()).toBe(0);
   });
 });
