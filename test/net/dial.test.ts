@@ -121,8 +121,7 @@ describe("a dial to a name with several addresses", () => {
 
   test("reaches a listener on 127.0.0.1 by localhost in either order of families", async () => {
     for (const host of ["127.0.0.1", "::1"]) {
-      const listener = await bunNet.listen({ host, port: 0 }, (conn) => conn.close());
-      const { port } = listener.address as { port: number };
+      const { listener, port } = await listenAlone(host, host === "::1" ? "127.0.0.1" : "::1");
       const both: Surroundings = {
         lookup: async () => [{ address: "::1" }, { address: "127.0.0.1" }],
         later(_ms, call) {
@@ -141,6 +140,18 @@ describe("a dial to a name with several addresses", () => {
     }
   });
 });
+
+/** Listens on `host`, at a port where no other program listens on `other`. */
+async function listenAlone(host: string, other: string) {
+  for (;;) {
+    const listener = await bunNet.listen({ host, port: 0 }, (conn) => conn.close());
+    const { port } = listener.address as { port: number };
+    const foreign = await bunNet.dial({ host: other, port }, {}).catch(() => undefined);
+    if (foreign === undefined) return { listener, port };
+    foreign.close();
+    listener.close();
+  }
+}
 
 /** A dial with a clock that the test moves. The test also ends its attempts. */
 function scene(ips: readonly string[], signal?: AbortSignal) {
