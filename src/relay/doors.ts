@@ -33,6 +33,8 @@ export interface Doors {
   readonly draining: ReadonlySet<Lane>;
   /** The connections that ended before their endpoint was known. */
   readonly strangers: Meter;
+  /** The sums of the endpoints that are gone. */
+  readonly departed: Meter;
   /**
    * Opens, reroutes and closes doors, in this order. Live connections go on;
    * those of a closed door are reset after `drainMs` milliseconds. Returns the
@@ -98,6 +100,7 @@ export function createDoors(options: DoorOptions): Doors {
     draining: new Set(),
     meters: new Map(),
     strangers: createMeter(),
+    departed: createMeter(),
     open: 0,
     systemTells: false,
     isLive: (lane) => present.get(lane.doorway.door.id)?.lanes.some((one) => one === lane) === true,
@@ -109,6 +112,7 @@ export function createDoors(options: DoorOptions): Doors {
     present: state.present,
     draining: state.draining,
     strangers: state.strangers,
+    departed: state.departed,
     apply: (steps, drainMs) => apply(state, steps, drainMs),
     drain: (drainMs, hurry) => drain(state, drainMs, hurry),
     mend: (listening) => mend(state, listening),

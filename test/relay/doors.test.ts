@@ -257,9 +257,11 @@ describe("close", () => {
     expect(total()).toBe(1);
     await close(doors, home, 10_000);
     conn.close();
+    expect(doors.departed.total).toBe(0);
     await gone(doors);
     await open(doors, url);
     expect(total()).toBe(0);
+    expect(doors.departed).toMatchObject({ active: 0, total: 1, bytesUp: 2, bytesDown: 2 });
   });
 
   test("keeps them also if one of two draining doors ends before the other", async () => {
