@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { greet, longestGreeting, nameIn } from "../../../src/relay/greet/greet.ts";
-import { prefaceOfHttp2, settingsFrame } from "../../../src/relay/greet/http2.ts";
+import { isHttp2, prefaceOfHttp2, settingsFrame } from "../../../src/relay/greet/http2.ts";
 import { host } from "../../machine/support.ts";
 import { bytes, pair, scripted } from "../../support/conns.ts";
 import { frame, helloFor, inRecords } from "./support.ts";
@@ -160,7 +160,9 @@ describe("nameIn HTTP/2", () => {
       fc.property(fc.nat(length - 1), fc.nat(255), fc.nat(length), (at, to, end) => {
         const damaged = Buffer.from(whole.subarray(0, end));
         if (at < end) damaged[at] = to;
-        return ["more", "http2", "unreadable"].includes(nameIn(damaged).kind);
+        // "PRI * HTTP/1.0" is a request of HTTP/1.
+        const http = isHttp2(damaged) === false ? ["http"] : [];
+        return ["more", "http2", "unreadable", ...http].includes(nameIn(damaged).kind);
       }),
       { numRuns: 2000 },
     );
