@@ -302,7 +302,7 @@ function welcome(state: State, entry: Entry, first: Lane, conn: Conn): void {
 }
 
 /** Reads the host that a client names. `first` is any lane of the door. */
-function receive(state: State, { reception, board }: Entry, first: Lane, conn: Conn): void {
+function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
   const { strangers } = state;
   const { id } = first.doorway.door;
   const deps = state.forwarding(first.route.target.account);
@@ -312,9 +312,10 @@ function receive(state: State, { reception, board }: Entry, first: Lane, conn: C
     return;
   }
   state.open += 1;
-  reception.receive(conn, {
+  entry.reception.receive(conn, {
     limitMs: deps.openTimeoutMs,
-    laneOf: (host) => board.laneNamed(conn, host),
+    // The routes of this moment: those of the accept may be gone.
+    laneOf: (host) => entry.board.laneNamed(conn, host),
     leaves() {
       state.open -= 1;
     },

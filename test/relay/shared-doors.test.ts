@@ -17,6 +17,7 @@ const at = "127.82.0.2";
 const port = 18080;
 const a = route("http://a.demo:18080", { kind: "name", host: host("a.demo") });
 const b = route("https://b.demo:18080", { kind: "name", host: host("b.demo") });
+const c = route("http://c.demo:18080", { kind: "name", host: host("c.demo") });
 const request = (name: string, path = "/"): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${name}\r\n\r\n`;
 
@@ -142,6 +143,27 @@ describe("a shared door", () => {
     expect(await read(again, 4)).toStartWith("GET ");
     again.close();
     expect(opened).toEqual(["a.demo:18080", "a.demo:18080"]);
+  });
+});
+
+describe("a client that names its host after its door has changed", () => {
+  test("reaches an endpoint that is new, and none that is gone", async () => {
+    const { doors, opened } = await fresh([a]);
+    const early = async (name: string): Promise<Conn> => {
+      const before = doors.open;
+      const conn = await net.dial({ host: at, port });
+      await conn.write(bytes(request(name).slice(0, -2)));
+      await until(() => doors.open === before + 1);
+      return conn;
+    };
+    const [lost, gained] = [await early("a.demo"), await early("c.demo")];
+    await doors.apply({ reroute: [joint([c])] }, 10_000);
+    for (const conn of [lost, gained]) await conn.write(bytes("\r\n"));
+    expect(await read(lost, 13)).toStartWith("HTTP/1.1 421 ");
+    expect(await read(gained, 4)).toStartWith("GET ");
+    expect(opened).toEqual(["c.demo:18080"]);
+    for (const conn of [lost, gained]) conn.abort();
+    await until(() => doors.open === 0);
   });
 });
 
