@@ -73,7 +73,7 @@ export interface LiveDoor extends Doorway {
 /** Where the connections of a door go. */
 interface Entry {
   board: Switchboard<Lane>;
-  /** Clients whose endpoint is not known yet. */
+  /** Clients without an endpoint. */
   readonly reception: Reception;
 }
 

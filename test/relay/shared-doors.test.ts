@@ -125,6 +125,19 @@ describe("a shared door", () => {
     await until(() => doors.open === 0);
   });
 
+  test("counts refused clients until they have gone, and resets them when it closes", async () => {
+    const { doors } = await fresh([a, b], {}, 1);
+    const stays = await net.dial({ host: at, port });
+    await stays.write(bytes(request("c.demo")));
+    expect(await read(stays)).toStartWith("HTTP/1.1 421 ");
+    expect(doors.open).toBe(1);
+    expect(await ending(await net.dial({ host: at, port }))).toBe("aborted");
+    expect(doors.strangers.errorsBy).toMatchObject({ misdirected: 1, limit: 1 });
+    await doors.apply({ close: [doorId(ip(at), port)] }, 10_000);
+    await until(() => doors.open === 0);
+    expect(await stays.closed).toMatchObject({ code: "aborted" });
+  });
+
   test("gets and loses names while it listens; connections of a lost one drain", async () => {
     const { doors, opened } = await fresh([a]);
     const conn = await net.dial({ host: at, port });
