@@ -43,16 +43,19 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   const [first = "", ...lines] = view.toString("latin1", start, at).split("\r\n");
   const request = requestLine.exec(first);
   if (request === null) return bad("its first line is not valid");
-  const [, method = "", target = ""] = request;
+  const [, method = "", target = "", minor = ""] = request;
   const fields = lines.map((line) => fieldLine.exec(line));
   if (fields.includes(null)) return bad("a line of its head is not valid");
   const all = (name: string): string[] =>
     fields.flatMap((field) =>
       field?.[1]?.toLowerCase() === name ? [trimmed(field[2] ?? "")] : [],
     );
-  const framing = framingOf(all("transfer-encoding"), all("content-length"));
+  const codings = all("transfer-encoding");
+  // Servers differ in whether it counts there.
+  if (codings.length > 0 && minor === "0") return bad("it has a Transfer-Encoding in HTTP/1.0");
+  const framing = framingOf(codings, all("content-length"));
   if (typeof framing === "string") return bad(framing);
-  const named = hostOf(target, all("host"));
+  const named = hostOf(method, target, all("host"));
   if (typeof named === "string") return bad(named);
   const { host, authority } = named;
   const switches =
@@ -62,7 +65,7 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
 
 const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
 
-const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.[01]$/;
+const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 /** Values are trimmed afterwards: here that would take quadratic time. */
 const fieldLine = /^([!#$%&'*+\-.^_`|~\w]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
 
@@ -102,13 +105,18 @@ function framingOf(codings: readonly string[], lengths: readonly string[]): Fram
     : "its Content-Length is not a number";
 }
 
-/** The host of a target such as `http://a.demo/x` counts before the field's. */
+/**
+ * The host of a target such as `http://a.demo/x` counts before the field's. The
+ * target of CONNECT is a host and its port.
+ */
 function hostOf(
+  method: string,
   target: string,
   fields: readonly string[],
 ): Pick<RequestHead, "host" | "authority"> | string {
   if (fields.length > 1) return "it has several Host fields";
-  const absolute = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
+  const inTarget = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
+  const absolute = method === "CONNECT" ? target : inTarget;
   const [field] = fields;
   const authority = absolute ?? field;
   const host = namedIn(authority);
