@@ -1,3 +1,4 @@
+import type { Shared } from "../access/guard.ts";
 import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
@@ -73,6 +74,8 @@ export interface LiveDoor extends Doorway {
 /** Where the connections of a door go. */
 interface Entry {
   board: Switchboard<Lane>;
+  /** The endpoints for clients that name a host. */
+  shared: readonly Shared[];
   /** Clients without an endpoint. */
   readonly reception: Reception;
 }
@@ -146,7 +149,7 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
   const lanes = createLanes(state, doorway, doorway.routes);
-  const entry = { board: createSwitchboard(lanes), reception: createReception() };
+  const entry = { ...leadingTo(lanes), reception: createReception() };
   try {
     const listener = await listen(state, doorway, entry);
     for (const lane of lanes) holdMeter(state, lane);
@@ -155,6 +158,11 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   } catch (error) {
     return listenReason(error, doorway);
   }
+}
+
+function leadingTo(lanes: readonly Lane[]): Pick<Entry, "board" | "shared"> {
+  const board = createSwitchboard(lanes);
+  return { board, shared: board.named.map(({ route }) => sharedBy(route)) };
 }
 
 /** Connections of a route that is gone drain as those of a closed door do. */
@@ -174,7 +182,7 @@ function rerouteDoor(state: State, doorway: Doorway, drainMs: number): void {
     lane.route = route;
     return [lane];
   });
-  live.entry.board = createSwitchboard(lanes);
+  Object.assign(live.entry, leadingTo(lanes));
   present.set(doorway.door.id, { ...live, ...doorway, lanes });
   cutLater(leave(state, [...before.values()]), drainMs);
 }
@@ -268,8 +276,7 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
   const onConn = (conn: Conn): void => {
     const lane = entry.board.laneFor(conn);
     if (lane !== undefined) lane.carry(conn);
-    else if (entry.board.first === undefined) conn.abort();
-    else welcome(state, entry, entry.board.first, conn);
+    else welcome(state, entry, conn);
   };
   // A routed listener would take IPv6 alone.
   return state.net.listen({ host: ip, port }, onConn, { routed: !isWide(ip) });
@@ -279,7 +286,12 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
  * Receives a client that may use any endpoint of the door. All others would
  * hold places while they name none.
  */
-function welcome(state: State, entry: Entry, first: Lane, conn: Conn): void {
+function welcome(state: State, entry: Entry, conn: Conn): void {
+  const [first] = entry.board.named;
+  if (first === undefined) {
+    conn.abort();
+    return;
+  }
   const { id } = first.doorway.door;
   const decide = (mayUseAny: boolean): void => {
     if (mayUseAny) receive(state, entry, first, conn);
@@ -291,17 +303,13 @@ function welcome(state: State, entry: Entry, first: Lane, conn: Conn): void {
       refuse(conn, { key: id, meter: state.strangers, log }, { reason, detail, hint });
     }
   };
-  const lanes = state.present.get(id)?.lanes ?? [first];
-  const judged = state.guard.mayUseAny(
-    conn,
-    lanes.map(({ route }) => sharedBy(route)),
-  );
+  const judged = state.guard.mayUseAny(conn, entry.shared);
   if (judged instanceof Promise)
     void judged.then((may) => (state.present.has(id) ? decide(may) : conn.abort()));
   else decide(judged);
 }
 
-/** Reads the host that a client names. `first` is any lane of the door. */
+/** Reads the host that a client names. `first` is any lane of a name here. */
 function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
   const { strangers } = state;
   const { id } = first.doorway.door;

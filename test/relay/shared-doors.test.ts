@@ -185,7 +185,7 @@ describe("a door on all addresses", () => {
     "%s: takes the address for the host where it is its own, and reads nothing",
     async (where) => {
       const own = route("tcp://c.demo:18080", { kind: "any", at: ip("127.82.0.9") });
-      const { opened } = await fresh([a, own], {}, undefined, where);
+      const { doors, opened } = await fresh([a, own], {}, undefined, where);
       const conn = await net.dial({ host: "127.82.0.9", port });
       await until(() => opened.length === 1);
       conn.close();
@@ -194,6 +194,10 @@ describe("a door on all addresses", () => {
       expect(await read(other, 4)).toStartWith("GET ");
       other.close();
       expect(opened).toEqual(["c.demo:18080", "a.demo:18080"]);
+      // Without names there is nothing to read for.
+      await doors.apply({ reroute: [joint([own], where)] }, 0);
+      expect(await ending(await net.dial({ host: "127.82.0.8", port }))).toBe("aborted");
+      expect(doors.strangers.total).toBe(0);
     },
   );
 });
@@ -201,10 +205,12 @@ describe("a door on all addresses", () => {
 describe("a shared door with rules", () => {
   test("resets a client that may use none of its endpoints before it names one", async () => {
     const asked: unknown[] = [];
+    const arrays = new Set<unknown>();
     let may: boolean | Promise<boolean> = false;
     const guard: Partial<Guard> = {
       mayUseAny(_, endpoints) {
         asked.push(endpoints.map(({ wanted, without }) => `${wanted.host} ${without}`));
+        arrays.add(endpoints);
         return may;
       },
     };
@@ -223,6 +229,8 @@ describe("a shared door with rules", () => {
     may = Promise.resolve(true);
     expect(await outcome()).toBe("waits");
     expect(doors.strangers.errorsBy).toMatchObject({ access: 1 });
+    // The guard keeps what it knows with the array.
+    expect({ asked: asked.length, arrays: arrays.size }).toEqual({ asked: 2, arrays: 1 });
   });
 });
 
