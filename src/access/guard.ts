@@ -62,7 +62,7 @@ export function createGuard({
 }: GuardOptions): Guard {
   const current = createRules(written, files);
   const termsAt = createTermsAt();
-  /** What {@link Guard.mayUseAny} learnt about clients that are still judged. */
+  /** What {@link Guard.mayUseAny} learnt, for {@link Guard.judge}. */
   const callers = new WeakMap<Conn, Caller | Promise<Caller>>();
   return {
     judge(conn, wanted, without) {
