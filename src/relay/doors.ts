@@ -227,7 +227,8 @@ async function mend(
   const still = await listening();
   const mended: MendedDoor[] = [];
   for (const [id, door] of still === undefined ? [] : unlisted(missing, still)) {
-    if (present.get(id) === door) mended.push(await mendDoor(state, door));
+    const now = present.get(id);
+    if (now?.listener === door.listener) mended.push(await mendDoor(state, now));
   }
   return mended;
 }
@@ -236,14 +237,20 @@ async function mendDoor(state: State, live: LiveDoor): Promise<MendedDoor> {
   const { present } = state;
   const { door, routes, entry } = live;
   const doorway = { door, routes };
+  // It may get other routes meanwhile, or close.
+  const current = (): LiveDoor | undefined => {
+    const now = present.get(door.id);
+    return now?.listener === live.listener ? now : undefined;
+  };
   live.listener.close();
   try {
     const listener = await listen(state, doorway, entry);
-    if (present.get(door.id) === live) present.set(door.id, { ...live, listener });
-    else listener.close();
+    const now = current();
+    if (now === undefined) listener.close();
+    else present.set(door.id, { ...now, listener });
     return { doorway, reason: undefined };
   } catch (error) {
-    if (present.get(door.id) === live) closeDoor(state, door.id);
+    if (current() !== undefined) closeDoor(state, door.id);
     return { doorway, reason: listenReason(error, doorway) };
   }
 }
