@@ -57,9 +57,13 @@ export interface LaneState extends LaneOptions {
 
 /** Returns the lanes that still carry connections. */
 export function leave(state: LaneState, lanes: readonly Lane[]): readonly Lane[] {
-  const busy = lanes.filter(({ conns }) => conns.size > 0);
-  for (const lane of lanes) if (!busy.includes(lane)) dropMeter(state, lane);
-  for (const lane of busy) {
+  const busy: Lane[] = [];
+  for (const lane of lanes) {
+    if (lane.conns.size === 0) {
+      dropMeter(state, lane);
+      continue;
+    }
+    busy.push(lane);
     state.draining.add(lane);
     void drained(lane).then(() => {
       state.draining.delete(lane);
