@@ -44,22 +44,18 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   const request = requestLine.exec(first);
   if (request === null) return bad("its first line is not valid");
   const [, method = "", target = "", minor = ""] = request;
-  const fields = lines.map((line) => fieldLine.exec(line));
-  if (fields.includes(null)) return bad("a line of its head is not valid");
-  const all = (name: string): string[] =>
-    fields.flatMap((field) =>
-      field?.[1]?.toLowerCase() === name ? [trimmed(field[2] ?? "")] : [],
-    );
-  const codings = all("transfer-encoding");
+  const fields = fieldsIn(lines);
+  if (fields === undefined) return bad("a line of its head is not valid");
+  const codings = fields["transfer-encoding"];
   // Servers differ in whether it counts there.
   if (codings.length > 0 && minor === "0") return bad("it has a Transfer-Encoding in HTTP/1.0");
-  const framing = framingOf(codings, all("content-length"));
+  const framing = framingOf(codings, fields["content-length"]);
   if (typeof framing === "string") return bad(framing);
-  const named = hostOf(method, target, all("host"));
+  const named = hostOf(method, target, fields.host);
   if (typeof named === "string") return bad(named);
   const { host, authority } = named;
   const switches =
-    method === "CONNECT" ? "connect" : all("upgrade").length > 0 ? "upgrade" : undefined;
+    method === "CONNECT" ? "connect" : fields.upgrade.length > 0 ? "upgrade" : undefined;
   return { kind: "head", end: at + 4, host, authority, framing, switches };
 }
 
@@ -68,6 +64,26 @@ const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
 const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 /** Values are trimmed afterwards: here that would take quadratic time. */
 const fieldLine = /^([!#$%&'*+\-.^_`|~\w]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
+
+/** The values of the fields that count; undefined if a line is not valid. */
+function fieldsIn(lines: readonly string[]) {
+  const fields: Record<FieldName, string[]> = {
+    host: [],
+    "transfer-encoding": [],
+    "content-length": [],
+    upgrade: [],
+  };
+  for (const line of lines) {
+    const field = fieldLine.exec(line);
+    if (field === null) return undefined;
+    const [, name = "", value = ""] = field;
+    const key = name.toLowerCase();
+    if (Object.hasOwn(fields, key)) fields[key as FieldName].push(trimmed(value));
+  }
+  return fields;
+}
+
+type FieldName = "host" | "transfer-encoding" | "content-length" | "upgrade";
 
 /** Servers skip empty lines before a request. */
 function skipBlank(bytes: Uint8Array): number {
