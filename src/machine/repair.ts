@@ -68,7 +68,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   let swept = false;
   let lastLook = { at: started, cpuMs: cpuMs() };
   let lastMend = neverMended;
-  let ofResolver: Promise<void> | undefined;
+  let isAskingResolver = false;
 
   return watch({ moved, look, ownDevices: link.devices });
 
@@ -95,8 +95,10 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
    * counts as sleep.
    */
   function guardResolver(): void {
-    ofResolver ??= deps.resolver.guard().finally(() => {
-      ofResolver = undefined;
+    if (isAskingResolver) return;
+    isAskingResolver = true;
+    void deps.resolver.guard().finally(() => {
+      isAskingResolver = false;
     });
   }
 
