@@ -1,6 +1,6 @@
-import { readFile, stat, unlink } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
-import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
+import { ensureWritableFolder, errnoOf, fileError, removeFile } from "../files/atomic.ts";
 import { stateFiles } from "../files/state-folder.ts";
 import { type Change, forgetChange, readJournal, sha256 } from "../journal/journal.ts";
 import { NgrokdError } from "../model/error.ts";
@@ -70,16 +70,6 @@ export async function undo(
     if (action === "take back") await takeBack(stateFolder, change, { owners, remove, aliases });
     await forgetChange(stateFolder, change);
   }
-}
-
-/**
- * Removes a file; a missing file is a success. Rejects with NgrokdError
- * `permission` or `state`.
- */
-export async function removeFile(path: string): Promise<void> {
-  await unlink(path).catch((error: unknown) => {
-    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
-  });
 }
 
 /**
