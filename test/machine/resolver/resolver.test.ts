@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readJournal } from "../../../src/journal/journal.ts";
+import { readJournal, recordChange } from "../../../src/journal/journal.ts";
 import { folderKeeper } from "../../../src/machine/resolver/keepers.ts";
 import { createResolver } from "../../../src/machine/resolver/resolver.ts";
 import type { Run } from "../../../src/machine/resolver/run.ts";
@@ -349,6 +349,24 @@ describe("the resolver, in other ways,", () => {
     freeze("-i", frozen);
     expect(await journal()).toEqual(["file"]);
     expect(log.lines.join("\n")).toContain(`Cannot remove "${frozen}"`);
+  });
+
+  test("is systemd-resolved, whose settings of another interface a killed run left", async () => {
+    const calls: string[] = [];
+    const run: Run = async (_, words) => {
+      calls.push(words.join(" "));
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at, journal } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    writeFileSync(at("links"), "    lo: 0 0\nngrokd0: 0 0\nother0: 0 0\n");
+    await recordChange(at("state"), { kind: "resolved", path: "/sys/class/net/other0" });
+    await make().want(undefined);
+    expect({ calls, journal: await journal() }).toEqual({ calls: ["revert other0"], journal: [] });
   });
 
   test("is systemd-resolved, and says why it cannot be told to forget", async () => {
