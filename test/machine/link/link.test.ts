@@ -161,7 +161,7 @@ describe("the prefix of a machine", () => {
 });
 
 describe("the addresses of this machine", () => {
-  test("are read again for an unknown one, at most once a second", () => {
+  test("are read again, at most once a second, and an address may go away", () => {
     let [reads, now] = [0, 0];
     const addresses = ["192.0.2.1"];
     const isOwn = createOwnAddresses(
@@ -181,6 +181,9 @@ describe("the addresses of this machine", () => {
     addresses.push("192.0.2.9");
     now = 1000;
     expect([isOwn("192.0.2.9"), reads]).toEqual([true, 2]);
+    addresses.shift();
+    now = 2000;
+    expect({ isOwnAfterItsEnd: isOwn("192.0.2.1") }).toEqual({ isOwnAfterItsEnd: false });
   });
 });
 
