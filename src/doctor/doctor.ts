@@ -9,6 +9,7 @@ import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { exposed, type Self, self } from "../files/writers.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
+import { settingsLeft } from "../machine/undo.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -348,5 +349,7 @@ async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Pr
   const isOurs = ([name, found]: (typeof names)[number]): boolean =>
     found.some(({ ours, address }) => ours || written.get(name) === address);
   const stale = dead ? names.filter(isOurs).length : 0;
-  return judgeLeftovers(facts, stale, hostsPath);
+  const left = dead ? await settingsLeft(stateFolder) : [];
+  const places = left.map(({ kind, path }) => (kind === "aliases" ? "addresses on lo0" : path));
+  return judgeLeftovers(facts, stale, hostsPath, places);
 }

@@ -378,6 +378,10 @@ describe("judgeLeftovers", () => {
     expect(all).toHaveLength(3);
     expect(all[0]).toContain('"/etc/hosts" has a name that leads nowhere');
     expect(all[2]).toContain("/a /b /c …");
+    expect(judgeLeftovers(none, 0, "/etc/hosts", ["/etc/resolv.conf"]).map(said)).toEqual([
+      "warning: a daemon that did not stop properly has left its settings in /etc/resolv.conf → " +
+        "start the daemon, which cleans up first, or remove them with `sudo ngrokd undo`",
+    ]);
   });
 });
 
