@@ -49,7 +49,7 @@ export interface Serving {
  */
 const mostNames = { atAll: 4096, shareOfFiles: 0.1 };
 
-/** An account without a list yet serves nothing. Lists are served in turn. */
+/** An account without a list yet serves nothing. */
 export function createServing(deps: ServingDeps): Serving {
   const { accounts, relay, machine, link, names, meanings, loaded, fileLimit, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
@@ -80,28 +80,31 @@ export function createServing(deps: ServingDeps): Serving {
     outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
   });
 
+  const present = (): AccountEndpoints[] =>
+    accounts.map((account) => ({ account, listed: lists.get(account) ?? none }));
+  const serveAll = (): Promise<Reconciled> =>
+    inTurn(() => {
+      const all = present();
+      return steadily(
+        all.map(({ listed }) => listed),
+        () => reconcileNow(all, deps, { own: own(), fresh }),
+      );
+    });
+  const look = (withinMs: number): Promise<boolean> =>
+    meanings.look(subjectsOf(present()), rulesNow(loaded().config, meanings), withinMs);
+
   return {
     open: (host) => inTurn(() => fresh.open(host)),
-    serve: (account, listed) =>
-      inTurn(async () => {
-        lists.set(account, listed);
-        const all = accounts.map((name): AccountEndpoints => {
-          return { account: name, listed: lists.get(name) ?? none };
-        });
-        const serveAll = (): Promise<Reconciled> =>
-          steadily(
-            all.map((one) => one.listed),
-            () => reconcileNow(all, deps, { own: own(), fresh }),
-          );
-        const look = (withinMs: number): Promise<boolean> =>
-          meanings.look(subjectsOf(all), rulesNow(loaded().config, meanings), withinMs);
-        // Names that are known do not wait for those that are looked up.
-        if (!(await look(promptMs))) {
-          await serveAll();
-          await look(patienceMs);
-        }
-        return await serveAll();
-      }),
+    async serve(account, listed) {
+      lists.set(account, listed);
+      // Not in turn: fresh names do not wait for the name servers, and neither
+      // do names that are known.
+      if (!(await look(promptMs))) {
+        await serveAll();
+        await look(patienceMs);
+      }
+      return await serveAll();
+    },
   };
 }
 

@@ -10,7 +10,7 @@ import { createMachine } from "../../src/machine/machine.ts";
 import { createNames } from "../../src/names/names.ts";
 import type { Answer, Ask } from "../../src/names/question.ts";
 import { createRelay } from "../../src/relay/relay.ts";
-import { subnet } from "../machine/support.ts";
+import { host, subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -105,6 +105,24 @@ describe("serving, for names that mean something else", () => {
     expect(names()).toEqual(["bank.demo", "shop.demo"]);
   });
 
+  test("opens a name below a wildcard before the answer to a slow question is here", async () => {
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const slow: Ask = (name) =>
+      name === "shop.demo" ? promise : Promise.resolve({ kind: "none" });
+    const { serve, open } = await staged({ ask: slow, config: "dns: { enabled: true }\n" });
+    const team = endpoint("ep_4", "https://*.team.demo:18303");
+    await serve("work", [team]);
+    let passed = false;
+    const pass = serve("work", [team, shop]).then(() => {
+      passed = true;
+    });
+    await Bun.sleep(1);
+    expect(await open(host("a.team.demo"))).toEqual(["127.85.0.1"]);
+    expect(passed).toBe(false);
+    resolve({ kind: "none" });
+    await pass;
+  });
+
   test("pauses a name, and serves it again at its address", async () => {
     const { serve, names, known } = await staged();
     const lists = [shop, bank];
@@ -185,7 +203,7 @@ async function staged({
   await known.load();
   const range = subnet("127.85.0.0/16");
   const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
-  const { serve } = createServing({
+  const { serve, open } = createServing({
     accounts,
     loaded: () => loaded,
     relay,
@@ -200,6 +218,7 @@ async function staged({
     hostsPath,
     known,
     serve,
+    open,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")
