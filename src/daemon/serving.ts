@@ -5,7 +5,7 @@ import { groundText } from "../exposure/ground.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import { namesInUse, type OwnHosts, policyNow } from "../machine/own-names.ts";
-import { wantedPorts } from "../machine/wanted-ports.ts";
+import type { WantedPorts } from "../machine/wanted-ports.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
@@ -33,6 +33,8 @@ export interface ServingDeps {
   /** How many files this process may have open. */
   readonly fileLimit: () => number;
   readonly link: Pick<Link, "ground" | "carry">;
+  /** The ports that programs of this machine want now. */
+  readonly wanted: () => Promise<WantedPorts>;
   readonly log: Log;
 }
 
@@ -77,7 +79,8 @@ export function createServing(deps: ServingDeps): Serving {
         networkBasis(loaded().config),
       ]);
     },
-    outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
+    outcome: async () =>
+      JSON.stringify([await machine.stamp(), relay.present.size, ...(await deps.wanted())]),
   });
 
   const present = (): AccountEndpoints[] =>
@@ -114,7 +117,7 @@ const patienceMs = 3500;
 
 async function reconcileNow(
   all: readonly AccountEndpoints[],
-  { relay, machine, link, names, meanings, loaded, log }: ServingDeps,
+  { relay, machine, link, names, meanings, loaded, wanted, log }: ServingDeps,
   { own, fresh }: { own: readonly OwnHosts[]; fresh: FreshNames },
 ): Promise<Reconciled> {
   const { config, hostsPath } = loaded();
@@ -148,7 +151,7 @@ async function reconcileNow(
     below,
     decided: (result) => fresh.settle(result, { policy, ground }),
     policy,
-    wanted: await wantedPorts(),
+    wanted: await wanted(),
     link: { ground, carry: link.carry },
     log,
   });

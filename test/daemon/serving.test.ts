@@ -66,6 +66,17 @@ describe("serving", () => {
     expect(names()).toEqual(["bank.demo", "shop.demo"]);
   });
 
+  test("warns of a port that a program wants since then, and no longer than that", async () => {
+    const { serve, wanted } = await staged();
+    const lists = [shop];
+    const warnings = async () => (await serve("work", lists)).endpoints.map((one) => one.warning);
+    expect(await warnings()).toEqual([""]);
+    wanted.set(18301, "/etc/ssh/sshd_config");
+    expect(await warnings()).toEqual([expect.stringContaining("/etc/ssh/sshd_config")]);
+    wanted.clear();
+    expect(await warnings()).toEqual([""]);
+  });
+
   test("lets lists that come at the same time follow each other", async () => {
     const { serve, names } = await staged();
     await Promise.all([serve("work", [shop]), serve("home", [bank]), serve("work", [])]);
@@ -201,6 +212,7 @@ async function staged({
     changed: () => undefined,
   });
   await known.load();
+  const wanted = new Map<number, string>();
   const range = subnet("127.85.0.0/16");
   const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
   const { serve, open } = createServing({
@@ -212,11 +224,13 @@ async function staged({
     names: { show: () => undefined, forget: () => undefined },
     meanings: known,
     fileLimit: () => 10_000,
+    wanted: async () => wanted,
     log,
   });
   return {
     hostsPath,
     known,
+    wanted,
     serve,
     open,
     names: () =>
