@@ -113,7 +113,7 @@ const leadsTo = (host: Hostname, ip: Ip, doorway: Doorway | undefined): boolean 
     ({ match, target }) => target.binding.host === host && (match.at ?? doorway.door.at.ip) === ip,
   ) ?? false;
 
-const isOf = (host: Hostname, { route }: Lane): boolean => route.target.binding.host === host;
+const hostOf = ({ route }: Lane): Hostname => route.target.binding.host;
 
 async function openAt(
   host: Hostname,
@@ -149,9 +149,10 @@ const isCarrying = ({ draining }: FreshNamesDeps["relay"], ip: Ip): boolean =>
  * connections is open. Returns whether there was such a name.
  */
 async function retireOne({ relay, machine, forget }: FreshNamesDeps): Promise<boolean> {
+  const lanes = [...relay.present.values()].flatMap((door) => door.lanes);
+  const busy = new Set(lanes.filter(({ conns }) => conns.size > 0).map(hostOf));
   for (const host of machine.asked.idleFor(idleMs)) {
-    const lanes = [...relay.present.values()].flatMap((door) => door.lanes);
-    if (lanes.some((lane) => isOf(host, lane) && lane.conns.size > 0)) continue;
+    if (busy.has(host)) continue;
     forget(host);
     await relay.apply(removing(host, relay.present.values()));
     machine.asked.remove(host);
