@@ -1,4 +1,4 @@
-import { createSupply, type Supply } from "../exposure/allocate.ts";
+import { type Assignment, createSupply, type Supply } from "../exposure/allocate.ts";
 import {
   type AccountWildcard,
   doorwayOf,
@@ -57,9 +57,17 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
   let full = false;
   return {
     settle({ assignment, exposure, wildcards }, { policy, ground }) {
-      const wanted = [...exposure.names, ...exposure.asked].map(({ host }) => host);
-      const supply = createSupply(assignment, new Set(wanted), ground.range);
-      state = { wildcards, policy, ground, supply };
+      let supply: Supply | undefined;
+      state = {
+        wildcards,
+        policy,
+        ground,
+        // Most reconciles have no wildcard, or no fresh name after them.
+        get supply() {
+          supply ??= supplyAfter(assignment, exposure, ground);
+          return supply;
+        },
+      };
     },
     async open(host) {
       if (state === undefined) return "busy";
@@ -87,6 +95,15 @@ interface State {
   readonly policy: Policy;
   readonly ground: Ground;
   readonly supply: Supply;
+}
+
+function supplyAfter(
+  assignment: Assignment,
+  { names, asked }: ExposureResult["exposure"],
+  { range }: Ground,
+): Supply {
+  const wanted = new Set([...names, ...asked].map(({ host }) => host));
+  return createSupply(assignment, wanted, range);
 }
 
 const fullText = (most: number): string =>
