@@ -31,6 +31,14 @@ export type Latency = z.infer<typeof latencySchema>;
 const bytesSchema = z.object({ up: z.number(), down: z.number() });
 const countsSchema = z.record(z.string(), z.number());
 
+const networkSchema = z.object({
+  kind: z.enum(["loopback", "virtual"]),
+  interface: z.string(),
+  subnet: z.string(),
+  subnet6: z.string(),
+});
+const loopback = { kind: "loopback", interface: "", subnet: "", subnet6: "" } as const;
+
 const listItemSchema = z.object({
   id: z.string(),
   hostname: z.string(),
@@ -47,7 +55,7 @@ const listItemSchema = z.object({
   shared_listener_key: z._default(z.string(), ""),
   // Ours from here on.
   /** The second address, of IPv6; empty if there is none. */
-  ip6: z.string(),
+  ip6: z._default(z.string(), ""),
   proto: z.string(),
   ids: z.array(z.string()),
   state: endpointState,
@@ -160,12 +168,7 @@ export const statusSchema = z.object({
   config_path: z.string(),
   hosts_path: z.string(),
   /** Where the addresses of the names come from; empty texts for loopback. */
-  network: z.object({
-    kind: z.enum(["loopback", "virtual"]),
-    interface: z.string(),
-    subnet: z.string(),
-    subnet6: z.string(),
-  }),
+  network: z._default(networkSchema, loopback),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),
@@ -217,8 +220,11 @@ export type PauseReport = z.infer<typeof pauseSchema>;
 /** A setting that was changed in the file; secrets are redacted. */
 const changeSchema = z.object({
   key: z.string(),
-  /** `now`: already in effect. `restart`: from the daemon's next start on. */
-  counts: z.enum(["now", "restart"]),
+  /**
+   * `now`: already in effect. `restart`: from the daemon's next start on; an
+   * older daemon says `never`, and its next start is that of this version.
+   */
+  counts: z.catch(z.enum(["now", "restart"]), "restart"),
   from: z.unknown(),
   to: z.unknown(),
 });
