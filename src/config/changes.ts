@@ -10,10 +10,7 @@ import {
   withValueAt,
 } from "./schema.ts";
 
-/**
- * When a running daemon applies a change. `never`: the setting has no effect in
- * this version.
- */
+/** When a running daemon applies a change. */
 export type Counts = "now" | "restart";
 
 export interface Change {
