@@ -36,8 +36,12 @@ export const endpointsOf = ({ host, port }: Wanted, items: readonly ListItem[]):
   items.filter(
     (item) =>
       item.state !== "draining" &&
-      [item.hostname, item.ip, ...(item.aliases ?? [])].includes(host) &&
+      hasName(item, host) &&
       (port === undefined || item.port === port),
   );
+
+/** Pure: whether a name or an address leads to this endpoint. */
+export const hasName = ({ hostname, ip, ip6, aliases = [] }: ListItem, name: string): boolean =>
+  [hostname, ip, ip6, ...aliases].includes(name);
 
 const nameOf = ({ host, port }: Wanted): string => (port === undefined ? host : `${host}:${port}`);

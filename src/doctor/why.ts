@@ -1,5 +1,6 @@
 /** `ngrokd why`: follows one name to the service behind ngrok, step by step. */
 import type { ListItem } from "../desk/reply-schemas.ts";
+import { hasName } from "../desk/waiting.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -130,12 +131,8 @@ const unnamed = { ...unserved, wildcard: "" };
 const isMeant = (item: ListItem, question: Question): boolean =>
   item.state in unnamed ? isNamed(item.url, question) : isAt(item, question);
 
-const isAt = (
-  { hostname, ip, ip6, port, network_port: forOthers, aliases }: ListItem,
-  question: Question,
-): boolean =>
-  [hostname, ip, ip6, ...(aliases ?? [])].includes(question.host) &&
-  [port, forOthers].includes(question.port ?? port);
+const isAt = (item: ListItem, { host, port = item.port }: Question): boolean =>
+  hasName(item, host) && [item.port, item.network_port].includes(port);
 
 /**
  * Whether a URL, which may be invalid, has this name, and this port if both
