@@ -53,6 +53,10 @@ export interface EndpointState {
   readonly network?: NetworkState;
 }
 
+/** Pure: whether an endpoint, or the names below it, can be used. */
+export const isServed = (state: EndpointState["state"]): boolean =>
+  state === "listening" || state === "wildcard";
+
 /** How other machines reach an endpoint. */
 export interface NetworkState {
   /** An address or the name of an interface, as the settings have it. */
