@@ -15,8 +15,8 @@ import {
   lookAtHosts,
   resolved,
 } from "../../src/doctor/name-findings.ts";
+import { parseQuestion } from "../../src/doctor/question.ts";
 import { socketsAt } from "../../src/doctor/sockets.ts";
-import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { listeningSockets, parseSocketTable } from "../../src/net/proc-net.ts";
 import { holdersOf } from "../../src/net/socket-holders.ts";
