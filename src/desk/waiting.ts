@@ -1,3 +1,4 @@
+import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import type { HealthReport, ListItem } from "./reply-schemas.ts";
 
@@ -44,4 +45,5 @@ export const endpointsOf = ({ host, port }: Wanted, items: readonly ListItem[]):
 export const hasName = ({ hostname, ip, ip6, aliases = [] }: ListItem, name: string): boolean =>
   [hostname, ip, ip6, ...aliases].includes(name);
 
-const nameOf = ({ host, port }: Wanted): string => (port === undefined ? host : `${host}:${port}`);
+const nameOf = ({ host, port }: Wanted): string =>
+  port === undefined ? host : hostPortText({ host, port });

@@ -1,6 +1,7 @@
 /** The subject of `ngrokd why` and `ngrokd wait`, and its endpoints. */
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { hasName } from "../desk/waiting.ts";
+import { hostPortText } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
 import { parseIp, parseIp6 } from "../model/ip.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
@@ -17,16 +18,18 @@ const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, t
 
 /**
  * Reads `host`, `host:port` or a URL with any path. Upper case and a trailing
- * dot are allowed.
+ * dot are allowed. An IPv6 address needs no brackets if it is alone.
  */
 export function parseQuestion(text: string): Parsed<Question> {
-  const ip6 = parseIp6(text.trim().replace(/^\[(.*)\]$/, "$1"));
-  if (ip6.ok) return parsed({ host: ip6.value, port: undefined });
+  const alone = parseIp6(text.trim());
+  if (alone.ok) return parsed({ host: alone.value, port: undefined });
   const parts = partsOf(text);
   if (parts === undefined) return unparsed(`${quote(text)} is neither host[:port] nor a URL`);
   const { name, port } = parts;
   if (port !== undefined && (port < 1 || port > 65535))
     return unparsed(`the port of ${quote(text)} is not 1 to 65535`);
+  const ip6 = parseIp6(/^\[(.*)\]$/.exec(name)?.[1] ?? "");
+  if (ip6.ok) return parsed({ host: ip6.value, port });
   const ip = parseIp(name);
   if (ip.ok) return parsed({ host: ip.value, port });
   const host = parseHostname(name);
@@ -36,7 +39,7 @@ export function parseQuestion(text: string): Parsed<Question> {
 /** The name and the port in a text, both unchecked. */
 function partsOf(text: string): { name: string; port: number | undefined } | undefined {
   const match =
-    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:[^/?#@]*@)?([^/?#:@]*)(?::(\d{1,5}))?(?:[/?#].*)?$/is.exec(
+    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:@]*)(?::(\d{1,5}))?(?:[/?#].*)?$/is.exec(
       text.trim(),
     );
   if (match === null) return undefined;
@@ -107,4 +110,4 @@ function isCovered(url: string, question: Question): boolean {
 }
 
 export const subjectOf = ({ host, port }: Question): string =>
-  port === undefined ? host : `${host}:${port}`;
+  port === undefined ? host : hostPortText({ host, port });

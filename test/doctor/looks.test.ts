@@ -170,15 +170,25 @@ describe("parseQuestion", () => {
     ["postgres://db.demo/x", "db.demo", undefined],
     [" hello.demo/ ", "hello.demo", undefined],
     ["127.0.0.2:80", "127.0.0.2", 80],
+    ["[FD12:0::2]:80", "fd12::2", 80],
+    ["http://[fd12::2]/a", "fd12::2", 80],
+    ["https://user@[fd12::2]:8443", "fd12::2", 8443],
   ])("%s", (text, host, port) => {
     expect(parseQuestion(text)).toEqual({ ok: true, value: { host, port } });
   });
-  test.each(["", "a b", "hello.demo:0", "hello.demo:70000", "http://", "[::1]:80", "-x-"])(
-    "%p is none",
-    (text) => {
-      expect(parseQuestion(text).ok).toBe(false);
-    },
-  );
+  test.each([
+    "",
+    "a b",
+    "hello.demo:0",
+    "hello.demo:70000",
+    "http://",
+    "[::1:80",
+    "[]:80",
+    "[a.demo]",
+    "-x-",
+  ])("%p is none", (text) => {
+    expect(parseQuestion(text).ok).toBe(false);
+  });
   test("accepts any text, and returns a name and a port or a reason", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.webUrl()), (text) => {
