@@ -1,6 +1,7 @@
 // The small zod: clients read one reply and end, and this one is ready in a
 // fraction of the time.
 import * as z from "zod/mini";
+import { endpointStates } from "../model/state.ts";
 
 /*
  * The shapes of the replies on the control socket. The first fields of a status
@@ -8,16 +9,6 @@ import * as z from "zod/mini";
  * fields follow. A field that is added later is optional or has a default, so
  * that a client understands a daemon that is older, as after an upgrade.
  */
-
-const endpointState = z.enum([
-  "listening",
-  "wildcard",
-  "failed",
-  "unsupported",
-  "refused",
-  "paused",
-  "draining",
-]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -58,7 +49,7 @@ const listItemSchema = z.object({
   ip6: z._default(z.string(), ""),
   proto: z.string(),
   ids: z.array(z.string()),
-  state: endpointState,
+  state: z.enum(endpointStates),
   /** Why it does not listen; empty otherwise. */
   reason: z.string(),
   /**
