@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { stringify } from "yaml";
 import { parseConfig, type Reading } from "../../src/config/parse.ts";
 import { problemText } from "../../src/config/problem.ts";
-import { configSchema, defaultConfig, valueAt } from "../../src/config/schema.ts";
+import { configSchema, defaultConfig } from "../../src/config/schema.ts";
+import { valueAt } from "../../src/config/value-at.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram } from "./support.ts";
 

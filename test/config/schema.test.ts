@@ -1,12 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import {
-  configSchema,
-  defaultConfig,
-  groups,
-  settings,
-  valueAt,
-  withValueAt,
-} from "../../src/config/schema.ts";
+import { configSchema, defaultConfig, groups, settings } from "../../src/config/schema.ts";
+import { valueAt, withValueAt } from "../../src/config/value-at.ts";
 
 const accepts = (key: string, value: unknown): boolean =>
   configSchema.safeParse(withValueAt({}, key.split("."), value)).success;
