@@ -192,8 +192,11 @@ function repeatedKeys(document: Document.Parsed, at: (offset: number) => Place):
       const names = new Set<unknown>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        const message = `the key ${/^[\w.-]*/.exec(String(key.value))?.[0]} is set a second time`;
-        if (names.has(key.value)) complaints.push({ message, ...at(key.range?.[0] ?? 0) });
+        if (names.has(key.value)) {
+          const name = /^(?:[\w.-]+|<<$)/.exec(String(key.value))?.[0];
+          const message = `${name === undefined ? "a key" : `the key ${name}`} is set a second time`;
+          complaints.push({ message, ...at(key.range?.[0] ?? 0) });
+        }
         names.add(key.value);
       }
     },
