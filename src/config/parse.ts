@@ -2,16 +2,9 @@ import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { insteads } from "./instead.ts";
 import type { Problem } from "./problem.ts";
-import {
-  configSchema,
-  groupAllowed,
-  groups,
-  isRecord,
-  type Setting,
-  settings,
-  valueAt,
-  withValueAt,
-} from "./schema.ts";
+import { configSchema, groups, type Setting, settings } from "./schema.ts";
+import { groupAllowed } from "./setting.ts";
+import { isRecord, valueAt, withValueAt } from "./value-at.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
 /** To look for a similar setting costs time. */

@@ -8,6 +8,7 @@ import {
   type EndpointState,
   readiness,
   type State,
+  stateCounts,
 } from "../model/state.ts";
 import { version } from "../version.ts";
 import type { DnsFacts, Liveness, StatusFacts } from "./daemon-facts.ts";
@@ -98,22 +99,12 @@ function totals(
   limit: number,
   others: readonly Meter[],
 ): Pick<Status, "endpoints" | "connections" | "errors_by_kind" | "bytes"> {
-  const count = (name: EndpointState["state"]): number =>
-    endpoints.filter((endpoint) => endpoint.state === name).length;
   // An endpoint that drains and listens again has one meter for both.
   const meters = [...new Set([...endpoints.map(({ meter }) => meter), ...others])];
   const sum = (pick: (meter: Meter) => number): number =>
     meters.reduce((total, meter) => total + pick(meter), 0);
   return {
-    endpoints: {
-      listening: count("listening"),
-      wildcard: count("wildcard"),
-      failed: count("failed"),
-      unsupported: count("unsupported"),
-      refused: count("refused"),
-      paused: count("paused"),
-      draining: count("draining"),
-    },
+    endpoints: stateCounts(endpoints),
     connections: {
       active: sum(({ active }) => active),
       total: sum(({ total }) => total),
