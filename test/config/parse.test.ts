@@ -292,6 +292,16 @@ ingres_endpoint: foo
         "a colon?",
     ],
     ["api: {url: a}\napi: {url: b}\n", "c.yml:2:1: the key api is set a second time"],
+    [
+      "names: { expand: { team.internal: [a] } }\n",
+      'c.yml:1:35: names.expand["team.internal"] has a name that is not allowed; allowed: ' +
+        "wildcards such as *.team.internal, each with a list of names below it",
+    ],
+    [
+      'net: { overrides: { "a b": "0.0.0.0" } }\n',
+      'c.yml:1:28: net.overrides["a b"] has a name that is not allowed; allowed: host names, ' +
+        "each with virtual, an IP address or the name of an interface",
+    ],
     ["<<: {}\n<<: {}\n", "c.yml:2:1: the key << is set a second time"],
     ['"#a": 1\n"#a": 2\n', "c.yml:2:1: a key is set a second time"],
     [
