@@ -112,6 +112,7 @@ function totals(
       refused: count("refused"),
       paused: count("paused"),
       draining: count("draining"),
+      warned: endpoints.filter(({ warning }) => warning !== "").length,
     },
     connections: {
       active: sum(({ active }) => active),
