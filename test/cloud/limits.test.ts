@@ -102,6 +102,23 @@ describe("a page of a list", () => {
   });
 
   test.each([
+    ["items nested", (size: number) => listOf("[".repeat(size) + "]".repeat(size)), 90, 110],
+    [
+      "outside the list",
+      (size: number) => `{"x":"${"x".repeat(size)}",${listOf("").slice(1)}`,
+      60_000,
+      70_000,
+    ],
+  ])("has a limit for %s", async (_, body, most, more) => {
+    const kindOf = async (size: number): Promise<string> =>
+      (await readPage(Buffer.from(body(size)), "endpoints", (item) => item, 1)).kind;
+    expect({ most: await kindOf(most), more: await kindOf(more) }).toEqual({
+      most: "page",
+      more: "no-list",
+    });
+  });
+
+  test.each([
     ["nested a million times", `{"endpoints":[${"[".repeat(mib)}`],
     ["of a million keys", `{${times('"k":1', mib)}}`],
     ["with one item of more than 4 MiB", listOf(`{"id":"${"x".repeat(4 * mib)}"}`)],
