@@ -14,7 +14,7 @@ import { hostPortText } from "../../model/host-port.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Log } from "../../model/log.ts";
 import { parsed } from "../../model/parsed.ts";
-import { afterRepair, type Contest, mayRepair, noContest } from "../hosts/contest.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../contest.ts";
 import { type ResolverPlaces, resolverFacts, usualPlaces } from "./facts.ts";
 import {
   dnsmasqKeeper,
@@ -113,7 +113,10 @@ export function createResolver(options: ResolverOptions): Resolver {
     const again = state.current?.isMade === true && isDeepStrictEqual(state.current.wanted, wanted);
     try {
       if (again && !mayRepair(state.contest, at))
-        throw new NgrokdError("state", `Another program keeps changing the settings of ${way.text}`);
+        throw new NgrokdError(
+          "state",
+          `Another program keeps changing the settings of ${way.text}`,
+        );
       const changed = await keeper.put(wanted);
       if (changed) options.log.info(changeText(way, wanted, again));
       if (changed && again) state.contest = afterRepair(state.contest, at);
