@@ -1,6 +1,6 @@
 import type { Stats } from "node:fs";
 import { lstat, readdir, readlink } from "node:fs/promises";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
 
 /** A file, a folder or a link on the way to a file. */
@@ -109,7 +109,7 @@ async function filesIn(folder: string): Promise<string[]> {
 }
 
 /** Everything that the system passes on its way to a file, the file first. */
-async function wayTo(path: string): Promise<Waypoint[]> {
+export async function wayTo(path: string): Promise<Waypoint[]> {
   const way = new Map<string, Waypoint>();
   const names = ["/", ...namesOf(resolve(path))];
   let here = "/";
@@ -130,16 +130,10 @@ async function wayTo(path: string): Promise<Waypoint[]> {
 }
 
 /** As many as Linux follows. */
-const mostLinks = 40;
+export const mostLinks = 40;
 
 const namesOf = (path: string): string[] =>
   path.split("/").filter((name) => name !== "" && name !== ".");
-
-/** The path and all folders above it. */
-export function upwards(path: string): string[] {
-  const above = dirname(path);
-  return above === path ? [path] : [path, ...upwards(above)];
-}
 
 async function waypoint(path: string): Promise<Waypoint | undefined> {
   const info: Stats | undefined = await lstat(path).catch(() => undefined);
