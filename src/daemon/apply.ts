@@ -16,7 +16,9 @@ export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport |
   return await end;
 }
 
-/** Does the jobs of a changed configuration, except at a stop. Never rejects. */
+/**
+ * Does the jobs of a changed configuration, except at a stop. Never rejects.
+ */
 export async function apply(
   parts: Parts & { readonly health: Health },
   jobs: ReadonlySet<Job>,
