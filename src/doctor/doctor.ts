@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { defaultConfig } from "../config/schema.ts";
 import { trustedFiles } from "../config/trusted-files.ts";
+import type { ListItem } from "../desk/reply-schemas.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { exposed, type Self, self } from "../files/writers.ts";
 import { trustFolder } from "../ingress/trust.ts";
@@ -313,8 +314,9 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
         isNgrokdError(daemon.error, "permission") ? "this user may not ask the daemon" : unanswered,
       ),
     ];
-  // A draining endpoint has no listener and needs none.
-  const list = daemon.value.list.filter(({ state }) => state !== "draining");
+  // These need no listener, so they do not count as endpoints that listen.
+  const without: ListItem["state"][] = all ? ["draining"] : ["draining", "paused", "wildcard"];
+  const list = daemon.value.list.filter(({ state }) => !without.includes(state));
   if (list.length === 0) return [];
   const failed = list.filter(({ state }) => state === "failed");
   const inodes = failed.flatMap(({ ip, port }) =>

@@ -56,6 +56,10 @@ export const asksResolved = ({ resolvConf, order }: ResolverFacts): boolean =>
   serversIn(resolvConf).some((server) => /^127\.0\.0\.5[34]$/.test(server)) ||
   servicesIn(order).includes("resolve");
 
+/** Pure: the value of `hosts:` in the text of nsswitch.conf. */
+export const hostsOrder = (nsswitch: string): string | undefined =>
+  /^\s*hosts:[ \t]*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim();
+
 /** Pure: the services in the value of `hosts:`, without their conditions. */
 export const servicesIn = (order: string): string[] =>
   order
