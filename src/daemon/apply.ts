@@ -16,7 +16,7 @@ export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport |
   return await end;
 }
 
-/** Does the jobs of a changed configuration, except at a stop. Never rejects. */
+/** Does the jobs of a changed configuration, unless a stop has begun. */
 export async function apply(
   parts: Parts & { readonly health: Health },
   jobs: ReadonlySet<Job>,
