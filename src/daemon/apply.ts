@@ -16,7 +16,10 @@ export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport |
   return await end;
 }
 
-/** Does the jobs of a changed configuration, unless a stop has begun. */
+/**
+ * Does the jobs of a changed configuration, unless a stop has begun. Never
+ * rejects.
+ */
 export async function apply(
   parts: Parts & { readonly health: Health },
   jobs: ReadonlySet<Job>,
