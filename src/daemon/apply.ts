@@ -17,8 +17,7 @@ export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport |
 }
 
 /**
- * Does the jobs of a changed configuration, unless a stop has begun. Never
- * rejects.
+ * Does the jobs of a changed configuration, except at a stop. Never rejects.
  */
 export async function apply(
   parts: Parts & { readonly health: Health },
