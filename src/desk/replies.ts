@@ -23,6 +23,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     runtime,
     ingress,
     strangers,
+    departed,
     limit,
     fileLimit,
     schedule,
@@ -52,7 +53,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     next_poll: schedule.next?.wall.toISOString() ?? "",
     next_poll_seconds: schedule.next === undefined ? null : seconds(msBetween(now, schedule.next)),
     failed_polls: schedule.failures,
-    ...totals(endpoints, limit, strangers),
+    ...totals(endpoints, limit, [strangers, departed]),
     files: { limit: finite(fileLimit) },
     pool: {
       ready: ingress.ready,
@@ -90,16 +91,16 @@ function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["l
 }
 
 /**
- * The sums over all endpoints, and over connections that led to none. `limit`:
- * of open connections.
+ * The sums over all endpoints and over `others`: connections that led to none,
+ * and those of endpoints that are gone. `limit`: of open connections.
  */
 function totals(
   endpoints: readonly EndpointState[],
   limit: number,
-  strangers: Meter,
+  others: readonly Meter[],
 ): Pick<Status, "endpoints" | "connections" | "errors_by_kind" | "bytes"> {
   // An endpoint that drains and listens again has one meter for both.
-  const meters = [...new Set([...endpoints.map(({ meter }) => meter), strangers])];
+  const meters = [...new Set([...endpoints.map(({ meter }) => meter), ...others])];
   const sum = (pick: (meter: Meter) => number): number =>
     meters.reduce((total, meter) => total + pick(meter), 0);
   return {

@@ -56,15 +56,15 @@ export function allocate(input: {
   pins?: ReadonlyMap<Hostname, Ip>;
 }): Allocation {
   const { range, avoid, pins = new Map<Hostname, Ip>() } = input;
-  const wanted = new Set(input.wanted);
-  const { fixed, failed } = pinned([...wanted].sort(), pins, range);
+  const wanted = new Set(input.wanted.toSorted());
+  const { fixed, failed } = pinned(wanted, pins, range);
   const others = [...input.saved].filter(([name, ip]) => !pins.has(name) && !fixed.has(ip));
   const kept = firstHolders(new Map(others), range, avoid);
   const gone = [...kept].filter(([name]) => !wanted.has(name)).slice(-remembered);
   const held = new Set([...kept.values(), ...pins.values()]);
   const free = freeAddresses(range, held, gone, avoid);
   const present = new Map<Hostname, Ip>();
-  for (const name of [...wanted].sort()) {
+  for (const name of wanted) {
     if (failed.has(name)) continue;
     const pin = pins.get(name);
     const ip = pin ?? kept.get(name) ?? free.next().value;
@@ -152,7 +152,7 @@ const others: ReadonlySet<string> = new Set([
 
 /** The pinned addresses of these names, and the pins that cannot be used. */
 function pinned(
-  names: readonly Hostname[],
+  names: Iterable<Hostname>,
   pins: ReadonlyMap<Hostname, Ip>,
   range: Subnet,
 ): { fixed: ReadonlyMap<Ip, Hostname>; failed: Map<Hostname, string> } {

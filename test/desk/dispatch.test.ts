@@ -58,6 +58,7 @@ function deskWith(parts: Partial<Desk> = {}) {
       network,
       ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
       strangers: createMeter(),
+      departed: createMeter(),
       limit: 500,
       fileLimit: 1024,
       turnedAway: 0,

@@ -33,6 +33,7 @@ const facts = {
   now,
   ingress,
   strangers: createMeter(),
+  departed: createMeter(),
   limit: 500,
   fileLimit: 20_000,
   schedule,
@@ -209,6 +210,14 @@ describe("the reply to status", () => {
       facts,
     );
     expect(reply.connections).toMatchObject({ active: 1, total: 7 });
+  });
+
+  test("goes on counting the connections of endpoints that are gone", () => {
+    const [departed, strangers] = [meter({ total: 4, bytesUp: 9, errors: 1 }), meter({ total: 2 })];
+    const endpoints = [endpoint("a", { meter: meter({ total: 7, bytesUp: 1 }) })];
+    const reply = statusReply(state({ endpoints }), { ...facts, departed, strangers });
+    expect(reply.connections).toMatchObject({ total: 13, errors: 1 });
+    expect(reply.bytes).toMatchObject({ up: 10 });
   });
 });
 

@@ -205,6 +205,7 @@ stories("rules about users", () => {
 async function bridge(): Promise<void> {
   atEnd(() => run(["ip", "netns", "del", "stranger"]));
   atEnd(() => run(["ip", "link", "del", "br0"]));
+  atEnd(() => run(["ip", "link", "del", "port0"]));
   const { err } = await run([
     "sh",
     "-ec",

@@ -291,6 +291,7 @@ stories("another runtime", () => {
 /** Another machine, which has its default route through this one. */
 async function strangerAt(net: string): Promise<void> {
   atEnd(() => run(["ip", "netns", "del", "stranger"]));
+  atEnd(() => run(["ip", "link", "del", "br0"]));
   await sh(`mkdir -p /run/netns && ip netns add stranger
 ip link add br0 type veth peer name eth0 netns stranger
 ip addr add ${net}.1/24 dev br0 && ip link set br0 up
