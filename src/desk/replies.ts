@@ -104,7 +104,10 @@ function totals(
   const sum = (pick: (meter: Meter) => number): number =>
     meters.reduce((total, meter) => total + pick(meter), 0);
   return {
-    endpoints: stateCounts(endpoints),
+    endpoints: {
+      ...stateCounts(endpoints),
+      warned: endpoints.filter(({ warning }) => warning !== "").length,
+    },
     connections: {
       active: sum(({ active }) => active),
       total: sum(({ total }) => total),

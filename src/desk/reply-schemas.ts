@@ -134,6 +134,8 @@ export const statusSchema = z.object({
     refused: z.optional(z.number()),
     paused: z.optional(z.number()),
     draining: z.number(),
+    /** Those with a warning, of whatever state. */
+    warned: z.optional(z.number()),
   }),
   connections: z.object({
     active: z.number(),

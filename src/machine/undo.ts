@@ -120,7 +120,7 @@ async function stepFor(
   }: { written: () => Assignment; owners: OwnerDeps; aliases?: AliasUndo },
 ): Promise<Step> {
   if (change.kind === "hosts") {
-    const owner = await livingOwner(change.path, owners).catch(() => undefined);
+    const owner = await livingOwner(change.path, owners);
     if (owner !== undefined) {
       const reason = `a running daemon keeps its names there, ${ownerText(owner)}`;
       return { change, action: "keep", reason };

@@ -125,6 +125,7 @@ describe("the reply to status", () => {
         refused: 0,
         paused: 0,
         draining: 0,
+        warned: 0,
       },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { ...noErrors(), dial: 1, reset: 2 },

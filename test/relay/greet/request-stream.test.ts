@@ -95,6 +95,13 @@ describe("a guarded stream", () => {
       state: { kind: "over" },
     });
   });
+
+  test("ends at a line of a body that is longer than 8 KiB", () => {
+    const head = crlf("POST / HTTP/1.1\nHost: a.demo\nTransfer-Encoding: chunked\n\n");
+    const kindAfter = (size: number) => passed(guard, head + "1".padEnd(size)).state.kind;
+    expect(kindAfter(8192)).not.toBe("over");
+    expect(kindAfter(8193)).toBe("over");
+  });
 });
 
 describe("a request to switch protocols", () => {
