@@ -45,7 +45,7 @@ check: $(modules) ## Check format, lint, types and import arrows
 fmt: $(modules) ## Format, and fix what can be fixed safely
 	@node_modules/.bin/biome check --write .
 
-proto: $(modules) ## Generate src/ingress/conn_header_pb.ts anew
+proto: $(modules) ## Generate src/ingress/conn_header_pb.ts again
 	@node_modules/.bin/buf generate --template src/ingress/buf.gen.yaml
 
 bench: dist/ngrokd ## Measure against haproxy, nginx and stunnel, into docs/benchmarks.md

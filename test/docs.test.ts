@@ -4,6 +4,8 @@ import { dirname, join } from "node:path";
 import { commands, type Tree } from "../src/cli/commands.ts";
 import { settings } from "../src/config/schema.ts";
 import { isOperation, type Operation, operationNames, operations } from "../src/desk/operations.ts";
+import { checks } from "../src/doctor/finding.ts";
+import { stateFiles } from "../src/files/state-folder.ts";
 import { isTest } from "./support/titles.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -100,6 +102,24 @@ test("docs/usage.md says of every setting when a change of it counts", () => {
   expect(restarts.map(({ key }) => key)).toEqual(
     settings.filter(({ needsRestart }) => needsRestart).map(({ key }) => key),
   );
+});
+
+test("docs/troubleshooting.md names every check of --json", () => {
+  const page = textOf("docs/troubleshooting.md");
+  const named = [...page.matchAll(/`check` is\s+one of ([\s\S]*?)\./g)].flatMap(([, list = ""]) =>
+    list.split(/,\s+|\s+and\s+/),
+  );
+  const all = Object.keys(checks);
+  expect({
+    missing: all.filter((check) => !named.includes(check)),
+    unknown: named.filter((check) => !all.includes(check)),
+  }).toEqual({ missing: [], unknown: [] });
+});
+
+test.each(["docs/operations.md", "docs/security.md"])("%s names every state file", (page) => {
+  const [, section = ""] = textOf(page).split("\n## Files\n");
+  const [table = ""] = section.split("\n#");
+  expect(Object.values(stateFiles("")).filter((file) => !table.includes(`${file}\``))).toEqual([]);
 });
 
 /** Without code, in which brackets mean something else. */

@@ -354,7 +354,7 @@ const shape = {
         "first rule whose `endpoint` fits decides alone. `users` and `groups` name the users who " +
         "may; without them every user may. `from` has the addresses of other machines that may; " +
         "without it none may. An endpoint without a rule is for every user of this machine, and " +
-        "for no other machine.",
+        "for no other machine unless `net.listen_interface` or `net.overrides` opens it.",
       allowed:
         "a list of rules, each with `endpoint` (a host name or host:port; * stands for any " +
         "characters), and with `users`, `groups` or `from` (IP addresses or ranges)",

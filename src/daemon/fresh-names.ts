@@ -64,7 +64,7 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
         ground,
         // Most reconciles have no wildcard, or no fresh name after them.
         get supply() {
-          supply ??= supplyAfter(assignment, exposure, ground);
+          supply ??= supplyAfter(assignment, exposure, policy, ground);
           return supply;
         },
       };
@@ -100,10 +100,11 @@ interface State {
 function supplyAfter(
   assignment: Assignment,
   { names, asked }: ExposureResult["exposure"],
+  { pins }: Policy,
   { range }: Ground,
 ): Supply {
   const wanted = new Set([...names, ...asked].map(({ host }) => host));
-  return createSupply(assignment, wanted, range);
+  return createSupply(assignment, wanted, range, pins);
 }
 
 const fullText = (most: number): string =>
@@ -135,13 +136,11 @@ const hostOf = ({ route }: Lane): Hostname => route.target.binding.host;
 async function openAt(
   host: Hostname,
   targets: readonly Target[],
-  { supply, ground, policy }: State,
+  { supply, ground }: State,
   { relay, carry, log }: FreshNamesDeps,
 ): Promise<readonly AnyIp[] | undefined> {
   const refused = new Set<Ip>();
-  const pinned = new Set(policy.pins?.values());
-  const isUsable = (ip: Ip): boolean =>
-    !refused.has(ip) && !pinned.has(ip) && !isCarrying(relay, ip);
+  const isUsable = (ip: Ip): boolean => !refused.has(ip) && !isCarrying(relay, ip);
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const ip = supply.take(host, isUsable);
     if (ip === undefined) return undefined;

@@ -88,20 +88,23 @@ export interface Supply {
 }
 
 /**
- * The supply of addresses that an allocation leaves. Each name costs the same,
- * however many there are. `present` has the names that must keep theirs; the
- * address of another name is given away last, the longest absent name first.
+ * The supply of addresses that an allocation leaves. Each name without a pin
+ * costs the same, however many there are. `present` has the names that must
+ * keep theirs; the address of another name is given away last, the longest
+ * absent name first. An address of `pins` is for its name alone.
  */
 export function createSupply(
   before: Assignment,
   present: ReadonlySet<Hostname>,
   range: Subnet,
+  pins: ReadonlyMap<Hostname, Ip> = new Map(),
 ): Supply {
   const assignment = new Map(before);
   const gone = [...before].filter(([name]) => !present.has(name));
   const absent = new Map(gone.map(([name, ip]) => [ip, name]));
   const wereAbsent = new Set(absent.keys());
-  const free = freeAddresses(range, new Set(before.values()), gone, new Set());
+  const pinned = new Set(pins.values());
+  const free = freeAddresses(range, new Set([...before.values(), ...pinned]), gone, pinned);
   const give = (name: Hostname, ip: Ip): Ip => {
     absent.delete(ip);
     // At the end of the map, as the latest name.
@@ -112,9 +115,11 @@ export function createSupply(
   return {
     assignment,
     take(name, isUsable) {
+      const pin = pins.get(name);
+      if (pin !== undefined) return isUsable(pin) ? takePin(name, pin) : undefined;
       const kept = assignment.get(name);
       const isKept = kept !== undefined && subnetHas(range, kept) && !isReserved(kept);
-      if (isKept && isUsable(kept)) return give(name, kept);
+      if (isKept && !pinned.has(kept) && isUsable(kept)) return give(name, kept);
       // Not for…of, which would end the generator at the first address.
       for (let next = free.next(); !next.done; next = free.next()) {
         const ip = next.value;
@@ -127,6 +132,17 @@ export function createSupply(
       return undefined;
     },
   };
+
+  function takePin(name: Hostname, pin: Ip): Ip | undefined {
+    if (!subnetHas(range, pin) || isTaken(range, pin)) return undefined;
+    for (const [owner, ip] of assignment) {
+      if (ip !== pin || owner === name) continue;
+      // The next allocation takes it from a name that is present.
+      if (absent.get(pin) !== owner) return undefined;
+      assignment.delete(owner);
+    }
+    return give(name, pin);
+  }
 }
 
 /**

@@ -20,7 +20,7 @@ import { hintOf, reasonOf } from "../../model/error.ts";
 import type { AnyIp, Ip, Prefix6 } from "../../model/ip.ts";
 import type { Log } from "../../model/log.ts";
 import { createSerial } from "../../model/serial.ts";
-import { afterRepair, type Contest, mayRepair, noContest } from "../hosts/contest.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../contest.ts";
 import type { LinkSystem } from "./system.ts";
 
 export interface Link {

@@ -12,7 +12,6 @@ import {
 import { realFile } from "../../files/real-file.ts";
 import { forgetChange, recordChange, recordFile } from "../../journal/journal.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
-import { afterRepair, mayRepair, noContest } from "../hosts/contest.ts";
 import { hasLink, usualPlaces } from "./facts.ts";
 import { withoutServer, withServer } from "./resolv-conf.ts";
 import {
@@ -165,8 +164,6 @@ export const dnsmasqKeeper = (folder: string, stateFolder: string, run: Run): Ke
 
 /** Our section in resolv.conf. */
 export function resolvConfKeeper(path: string, stateFolder: string): Keeper {
-  let contest = noContest;
-  let settled = false;
   const change = { kind: "resolv-conf", path } as const;
   return {
     async put({ server }) {
@@ -174,20 +171,13 @@ export function resolvConfKeeper(path: string, stateFolder: string): Keeper {
         throw new NgrokdError("config", `Cannot name port ${server.port} in "${path}"`, {
           hint: "a line of this file has no port: set dns.listen to port 53",
         });
-      const now = performance.now();
-      if (settled && !mayRepair(contest, now))
-        throw new NgrokdError("state", `Another program keeps changing "${path}"`);
-      const changed = await editResolvConf(
+      return await editResolvConf(
         path,
         (text) => withServer(text, server.host),
         () => recordChange(stateFolder, change),
       );
-      if (changed && settled) contest = afterRepair(contest, now);
-      settled = true;
-      return changed;
     },
     async take() {
-      settled = false;
       const changed = await editResolvConf(path, withoutServer);
       await forgetChange(stateFolder, change);
       return changed;

@@ -9,11 +9,12 @@ import { isDeepStrictEqual } from "node:util";
 import { readFileIfThere } from "../../files/atomic.ts";
 import { stateFiles } from "../../files/state-folder.ts";
 import { type Change, readJournal } from "../../journal/journal.ts";
-import { hintOf, reasonOf } from "../../model/error.ts";
+import { hintOf, NgrokdError, reasonOf } from "../../model/error.ts";
 import { hostPortText } from "../../model/host-port.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Log } from "../../model/log.ts";
 import { parsed } from "../../model/parsed.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../contest.ts";
 import { type ResolverPlaces, resolverFacts, usualPlaces } from "./facts.ts";
 import {
   dnsmasqKeeper,
@@ -70,7 +71,7 @@ const noWay: Way = { kind: "by-hand", text: "no name below a wildcard is served"
 
 export function createResolver(options: ResolverOptions): Resolver {
   const { settings, places = usualPlaces, now = () => performance.now() } = options;
-  const state: State = { ...options, way: noWay, trouble: "", swept: false };
+  const state: State = { ...options, way: noWay, trouble: "", contest: noContest, swept: false };
   const facts = (): Promise<ResolverFacts> =>
     resolverFacts(settings().link, settings().mayEdit, places);
   return {
@@ -109,16 +110,22 @@ export function createResolver(options: ResolverOptions): Resolver {
       note(state, "");
       return false;
     }
+    const again = state.current?.isMade === true && isDeepStrictEqual(state.current.wanted, wanted);
     try {
+      if (again && !mayRepair(state.contest, at))
+        throw new NgrokdError(
+          "state",
+          `Another program keeps changing the settings of ${way.text}`,
+        );
       const changed = await keeper.put(wanted);
-      const again = state.current !== undefined && isDeepStrictEqual(state.current.wanted, wanted);
       if (changed) options.log.info(changeText(way, wanted, again));
+      if (changed && again) state.contest = afterRepair(state.contest, at);
       const lookedAt = changed ? at - fullLookMs + firstLookMs : at;
-      state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp() };
+      state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp(), isMade: true };
       note(state, "");
       return changed;
     } catch (error) {
-      state.current = { keeper, wanted, lookedAt: at, stamp: "" };
+      state.current = { keeper, wanted, lookedAt: at, stamp: "", isMade: again };
       note(state, [reasonOf(error), hintOf(error)].filter((text) => text !== "").join("; "));
       return false;
     }
@@ -129,10 +136,18 @@ interface State extends ResolverOptions {
   wish?: Wanted | undefined;
   way: Way;
   trouble: string;
-  /** The settings that are made. */
+  /** The settings that are made, or could not be made yet. */
   current?:
-    | { readonly keeper: Keeper; readonly wanted: Wanted; lookedAt: number; stamp: string }
+    | {
+        readonly keeper: Keeper;
+        readonly wanted: Wanted;
+        readonly lookedAt: number;
+        readonly stamp: string;
+        /** They were made: a difference is the work of another program. */
+        readonly isMade: boolean;
+      }
     | undefined;
+  contest: Contest;
   /** What a killed run has left was looked for. */
   swept: boolean;
 }
@@ -186,6 +201,7 @@ async function takeBack(state: State): Promise<boolean> {
   note(state, "");
   if (current === undefined) return false;
   state.current = undefined;
+  state.contest = noContest;
   try {
     return await current.keeper.take();
   } catch (error) {

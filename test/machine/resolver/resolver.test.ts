@@ -288,7 +288,7 @@ describe("the resolver, in other ways,", () => {
   test("tells why systemd-resolved cannot be told, and tries again", async () => {
     let ok = false;
     const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
-    const { folder, make } = await staged({
+    const { folder, make, log } = await staged({
       resolvectl: true,
       resolvConf: "nameserver 127.0.0.53\n",
       run,
@@ -300,6 +300,7 @@ describe("the resolver, in other ways,", () => {
     ok = true;
     await resolver.guard();
     expect(resolver.trouble).toBe("");
+    expect(log.lines.join("\n")).not.toContain("Put back what another program had removed");
   });
 
   test("is NetworkManager's dnsmasq, with a file of ours", async () => {
@@ -336,6 +337,37 @@ describe("the resolver, in other ways,", () => {
     const before = calls;
     expect(await resolver.guard()).toBe(true);
     expect({ trouble: resolver.trouble, more: calls - before }).toEqual({ trouble: "", more: 1 });
+  });
+
+  test("is NetworkManager's dnsmasq, and gives way to another daemon's file", async () => {
+    let calls = 0;
+    const run: Run = async () => {
+      calls += 1;
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at, pass, text, log } = await staged({ dnsmasq: true, run });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    const ours = text("nm/dnsmasq.d/ngrokd.conf");
+    const write = (content: string): void => {
+      unlinkSync(at("nm/dnsmasq.d/ngrokd.conf"));
+      writeFileSync(at("nm/dnsmasq.d/ngrokd.conf"), content);
+    };
+    for (let n = 0; n < 20; n += 1) {
+      write(ours.replace("127.0.0.1", `127.0.0.${50 + n}`));
+      pass(3500);
+      await resolver.guard();
+    }
+    expect({ calls }).toEqual({ calls: 4 });
+    expect(resolver.trouble).toContain("Another program keeps changing");
+    pass(61_000);
+    await resolver.guard();
+    expect({ text: text("nm/dnsmasq.d/ngrokd.conf"), trouble: resolver.trouble }).toEqual({
+      text: ours,
+      trouble: "",
+    });
+    expect(log.lines.filter((line) => line.includes("Put back"))).toHaveLength(4);
   });
 
   test.skipIf(!canFreeze)("keeps a file in the journal that cannot be removed", async () => {
