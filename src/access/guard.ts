@@ -3,6 +3,7 @@ import type { Caller, Conn, Net } from "../net/types.ts";
 import {
   type Client,
   type Default,
+  type Rule,
   refusalOf,
   ruleFor,
   type Wanted,
@@ -25,7 +26,8 @@ export interface Guard {
   ): RefusalText | undefined | Promise<RefusalText | undefined>;
   /**
    * Whether the client may use any of these endpoints. For a door that they
-   * share, before the client has named one. As {@link judge} otherwise.
+   * share, before the client has named one. As {@link judge} otherwise. What is
+   * known about `endpoints` is kept as long as the array.
    */
   mayUseAny(conn: Conn, endpoints: readonly Shared[]): boolean | Promise<boolean>;
   /** Sentences about users and groups that this machine does not have. */
@@ -59,36 +61,71 @@ export function createGuard({
   files = systemFiles,
 }: GuardOptions): Guard {
   const current = createRules(written, files);
+  const termsAt = createTermsAt();
+  /** What {@link Guard.mayUseAny} learnt, for {@link Guard.judge}. */
+  const callers = new WeakMap<Conn, Caller | Promise<Caller>>();
   return {
     judge(conn, wanted, without) {
-      const rule = ruleFor(current().rules, wanted);
-      if (rule === undefined && without === "everybody") return undefined;
-      if (rule?.uids === undefined && isWithin(conn)) return undefined;
-      const verdict = (caller: Caller): RefusalText | undefined => {
-        const refusal = refusalOf(rule, clientOf(caller, conn, isOwn), without);
-        return refusal && refusalText(refusal, wanted, { nameOf: current().nameOf, placeOf });
-      };
-      const caller = net.callerOf(conn);
-      return caller instanceof Promise ? caller.then(verdict) : verdict(caller);
+      const { rules, nameOf } = current();
+      const terms = { rule: ruleFor(rules, wanted), without };
+      if (isOpenTo(conn, terms)) return undefined;
+      const caller = callers.get(conn) ?? net.callerOf(conn);
+      callers.delete(conn);
+      return whenKnown(caller, (known) => {
+        const refusal = refusalOf(terms.rule, clientOf(known, conn, isOwn), without);
+        return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
+      });
     },
     mayUseAny(conn, endpoints) {
-      const { rules } = current();
-      const isOpen = isWithin(conn) || endpoints.some(({ without }) => without === "everybody");
-      if (rules.length === 0 && isOpen) return true;
-      const verdict = (caller: Caller): boolean => {
-        const client = clientOf(caller, conn, isOwn);
-        return endpoints.some(
-          ({ wanted, without }) => refusalOf(ruleFor(rules, wanted), client, without) === undefined,
-        );
-      };
+      const all = termsAt(endpoints, current().rules);
+      if (all.some((terms) => isOpenTo(conn, terms))) return true;
       const caller = net.callerOf(conn);
-      return caller instanceof Promise ? caller.then(verdict) : verdict(caller);
+      callers.set(conn, caller);
+      return whenKnown(caller, (known) => {
+        const client = clientOf(known, conn, isOwn);
+        return all.some(({ rule, without }) => refusalOf(rule, client, without) === undefined);
+      });
     },
     get warnings() {
       return current().unknown;
     },
   };
 }
+
+/** What decides about the clients of an endpoint. */
+interface Terms {
+  readonly rule: Rule | undefined;
+  readonly without: Default;
+}
+
+/** Whether the addresses of a connection alone let its client in. */
+const isOpenTo = (conn: Conn, { rule, without }: Terms): boolean =>
+  (rule === undefined && without === "everybody") || (rule?.uids === undefined && isWithin(conn));
+
+/**
+ * Returns the terms of endpoints, each once. A door has thousands of endpoints
+ * and few rules, and everybody may connect to it: so they are kept.
+ */
+function createTermsAt(): (endpoints: readonly Shared[], rules: readonly Rule[]) => Terms[] {
+  const kept = new WeakMap<readonly Shared[], { rules: readonly Rule[]; terms: Terms[] }>();
+  return (endpoints, rules) => {
+    const last = kept.get(endpoints);
+    if (last?.rules === rules) return last.terms;
+    const distinct = new Map<string, Terms>();
+    for (const { wanted, without } of endpoints) {
+      const rule = ruleFor(rules, wanted);
+      distinct.set(`${rule?.number} ${without}`, { rule, without });
+    }
+    const terms = [...distinct.values()];
+    kept.set(endpoints, { rules, terms });
+    return terms;
+  };
+}
+
+const whenKnown = <T>(
+  caller: Caller | Promise<Caller>,
+  decide: (caller: Caller) => T,
+): T | Promise<T> => (caller instanceof Promise ? caller.then(decide) : decide(caller));
 
 /** A guard without rules. */
 export const createPlainGuard = (net: Pick<Net, "callerOf">): Guard =>

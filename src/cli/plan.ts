@@ -19,12 +19,13 @@ export default command({
   description: "Show the changes of the next poll, without making them",
   examples: ["sudo ngrokd plan", "sudo ngrokd plan --json"],
   async run(args, io) {
+    const running = await servedNow(args, io);
     const loaded = await loadConfig({
-      file: args.config,
+      // A daemon that is selected by its socket alone may have another file.
+      file: args.config ?? (io.env.NGROKD_CONFIG ? undefined : running?.configPath),
       env: io.env,
       flags: { "server.socket_path": args.socket },
     });
-    const running = await servedNow(args, io);
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
     const served = running ?? { listening: [], zones: [] };
     const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, served);
@@ -36,19 +37,14 @@ export default command({
 });
 
 /**
- * The endpoints that the running daemon serves, and its hosts file. Undefined
- * if no daemon runs.
+ * The endpoints that the running daemon serves, its configuration and its hosts
+ * file. Undefined if no daemon runs.
  */
-async function servedNow(
-  args: DaemonArgs,
-  io: Io,
-): Promise<(Served & { hostsPath: string; network: Network }) | undefined> {
+async function servedNow(args: DaemonArgs, io: Io): Promise<RunningDaemon | undefined> {
   const callDaemon = daemonAt(args, io);
   try {
-    const [items, { hosts_path: hostsPath, network, dns }] = await Promise.all([
-      callDaemon("list"),
-      callDaemon("status"),
-    ]);
+    const [items, status] = await Promise.all([callDaemon("list"), callDaemon("status")]);
+    const { config_path: configPath, hosts_path: hostsPath, network, dns } = status;
     const present = items.filter(({ state }) => state === "listening");
     return {
       listening: present.flatMap((item) => {
@@ -60,6 +56,7 @@ async function servedNow(
         });
       }),
       zones: dns?.zones ?? [],
+      configPath,
       hostsPath,
       network,
     };
@@ -67,6 +64,12 @@ async function servedNow(
     if (isNgrokdError(error, "not-running")) return undefined;
     throw error;
   }
+}
+
+interface RunningDaemon extends Served {
+  readonly configPath: string;
+  readonly hostsPath: string;
+  readonly network: Network;
 }
 
 type Network = Status["network"];

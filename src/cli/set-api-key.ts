@@ -93,8 +93,13 @@ async function keep(key: string, args: DaemonArgs, io: Io): Promise<string> {
   await setConfigValue(path, "api.key", key);
   const saved = `The key is saved in ${path}. It was not checked:`;
   if (running === undefined) return `${saved} the daemon tries it at its start.`;
-  const { ok } = await callDaemon("reload");
+  const { ok, changes } = await callDaemon("reload");
   if (!ok) return `${saved} the daemon does not take the file; see \`ngrokd config check\`.`;
+  if (!changes.some((change) => change.key === "api.key"))
+    return (
+      `${saved} the daemon keeps its key, which is the same one, ` +
+      "or that of NGROK_API_KEY in its environment."
+    );
   return `${saved} the daemon tries it now, and with each poll; \`ngrokd status\` shows the result.`;
 }
 

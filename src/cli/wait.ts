@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { endpointsOf, lacking, type Wanted } from "../desk/waiting.ts";
-import { parseQuestion } from "../doctor/why.ts";
+import { parseQuestion } from "../doctor/question.ts";
 import { type ErrorCode, NgrokdError } from "../model/error.ts";
 import { quote, readable } from "../model/parsed.ts";
 import { command, type Io } from "./command.ts";

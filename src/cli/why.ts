@@ -1,5 +1,6 @@
 import { checks } from "../doctor/finding.ts";
-import { explain, parseQuestion, type Way } from "../doctor/why.ts";
+import { parseQuestion } from "../doctor/question.ts";
+import { explain, type Way } from "../doctor/why.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";
 import { command } from "./command.ts";

@@ -1,5 +1,4 @@
-import { unlink } from "node:fs/promises";
-import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { readFileIfThere, removeFile, writeFileAtomic } from "../files/atomic.ts";
 import { linkedFile } from "../files/link.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { quote } from "../model/parsed.ts";
@@ -260,12 +259,6 @@ export async function restoreIdentityFiles(
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {
   for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId])
     await removeFile(path);
-}
-
-async function removeFile(path: string): Promise<void> {
-  await unlink(path).catch((error: unknown) => {
-    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
-  });
 }
 
 async function replace(

@@ -1,19 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Loaded } from "./load.ts";
 import { redactedValue } from "./redact.ts";
-import {
-  type Config,
-  type Setting,
-  type SettingKey,
-  settings,
-  valueAt,
-  withValueAt,
-} from "./schema.ts";
+import { type Config, type Setting, type SettingKey, settings } from "./schema.ts";
+import { valueAt, withValueAt } from "./value-at.ts";
 
-/**
- * When a running daemon applies a change. `never`: the setting has no effect in
- * this version.
- */
+/** When a running daemon applies a change. */
 export type Counts = "now" | "restart";
 
 export interface Change {

@@ -9,14 +9,8 @@ import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
 import { parseConfig, type Reading, wrongValues } from "./parse.ts";
 import { configPath, type Env, hostsPathIn, missingConfig } from "./paths.ts";
 import { configError, needsRoot, type Problem, withHint } from "./problem.ts";
-import {
-  type Config,
-  configSchema,
-  type SettingKey,
-  settings,
-  valueAt,
-  withValueAt,
-} from "./schema.ts";
+import { type Config, configSchema, type SettingKey, settings } from "./schema.ts";
+import { valueAt, withValueAt } from "./value-at.ts";
 
 export interface LoadOptions {
   /** The value of `--config`. */

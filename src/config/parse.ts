@@ -2,16 +2,9 @@ import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { insteads } from "./instead.ts";
 import type { Problem } from "./problem.ts";
-import {
-  configSchema,
-  groupAllowed,
-  groups,
-  isRecord,
-  type Setting,
-  settings,
-  valueAt,
-  withValueAt,
-} from "./schema.ts";
+import { configSchema, groups, type Setting, settings } from "./schema.ts";
+import { groupAllowed } from "./setting.ts";
+import { isRecord, valueAt, withValueAt } from "./value-at.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
 /** To look for a similar setting costs time. */
@@ -120,34 +113,40 @@ function withInsteads(
 export function wrongValues(values: unknown, blame: Blame): Problem[] {
   const result = configSchema.safeParse(values);
   if (result.success) return [];
-  const wrong = result.error.issues.flatMap(({ path, ...issue }) =>
-    issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...path, key]) : [path],
-  );
-  const paths = new Map(wrong.map((path) => [path.join("\0"), path.map(String)]));
-  return [...paths.values()].map((path) => {
+  const wrong = result.error.issues.flatMap((issue): Wrong[] => {
+    const path = issue.path.map(String);
+    return issue.code === "unrecognized_keys"
+      ? issue.keys.map((key) => ({ code: issue.code, path: [...path, key] }))
+      : [{ code: issue.code, path }];
+  });
+  const byPath = new Map(wrong.map((one) => [one.path.join("\0"), one]));
+  return [...byPath.values()].map(({ code, path }) => {
     const setting = settingAt(path);
     const key = nameOf(path, setting);
-    return {
-      kind: "wrong-value",
-      ...blame(path),
-      key,
-      message: `${key} ${wrongText(path, setting)}`,
-    };
+    const text = wrongText({ code, path }, setting, values);
+    return { kind: "wrong-value", ...blame(path), key, message: `${key} ${text}` };
   });
+}
 
-  function wrongText(path: readonly string[], setting: Setting | undefined): string {
-    const field = setting === undefined ? undefined : path[setting.path.length + 1];
-    const words = Object.entries(setting?.fields ?? {});
-    const names = words.map(([name]) => name);
-    if (field !== undefined && names.length > 0 && !names.includes(field)) {
-      const near = closest(field, names);
-      const meant = near === undefined ? "" : `; did you mean "${near}"?`;
-      return `is no field of a rule (${names.join(", ")})${meant}`;
-    }
-    const [, ofField] = words.find(([name]) => name === field) ?? [];
-    const is = describeValue(foundAt(values, path), setting);
-    return `is ${is}; allowed: ${ofField ?? setting?.allowed ?? groupAllowed}`;
+interface Wrong {
+  /** Of zod's issue. */
+  readonly code: string | undefined;
+  readonly path: readonly string[];
+}
+
+/** What is wrong at a path, in words that fit after its name. */
+function wrongText({ code, path }: Wrong, setting: Setting | undefined, values: unknown): string {
+  const { fields = {}, allowed = groupAllowed } = setting ?? {};
+  const field = path[(setting?.path.length ?? 0) + 1] ?? "";
+  if (code === "unrecognized_keys") {
+    const names = Object.keys(fields);
+    const near = closest(field, names);
+    const meant = near === undefined ? "" : `; did you mean "${near}"?`;
+    return `is no field of a rule (${names.join(", ")})${meant}`;
   }
+  if (code === "invalid_key") return `has a name that is not allowed; allowed: ${allowed}`;
+  const is = describeValue(foundAt(values, path), setting);
+  return `is ${is}; allowed: ${fields[field] ?? allowed}`;
 }
 
 /**

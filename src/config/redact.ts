@@ -1,5 +1,6 @@
 import type { Loaded, Origin } from "./load.ts";
-import { type Config, type Setting, type SettingKey, settings, valueAt } from "./schema.ts";
+import { type Config, type Setting, type SettingKey, settings } from "./schema.ts";
+import { valueAt } from "./value-at.ts";
 
 export interface RedactedSetting {
   readonly key: SettingKey;

@@ -1,24 +1,9 @@
 import { z } from "zod";
 import { defaultSocketPath } from "./paths.ts";
+import { type Described, group, groupsIn, setting, settingsIn, text } from "./setting.ts";
 import * as values from "./values.ts";
 
-interface About {
-  readonly description: string;
-  /** The allowed values, in words that fit after "allowed:". */
-  readonly allowed: string;
-  /** For the documentation, if the default is empty. */
-  readonly example?: unknown;
-  /** True: never shown. A function returns the part that may be shown. */
-  readonly secret?: true | ((value: string) => string);
-  /** A running daemon cannot apply a change; its next start does. */
-  readonly needsRestart?: true;
-  /** For a list of maps: the allowed values of their fields. */
-  readonly fields?: Readonly<Record<string, string>>;
-}
 const healthPort = z.union([z.literal("any"), z.int().min(1).max(65_535)]);
-const abouts = z.registry<About>();
-/** The allowed form of a group of settings. */
-export const groupAllowed = "settings, each as `name: value` on a line of its own below it";
 
 /**
  * The only description of the configuration file: names, defaults, allowed
@@ -425,107 +410,12 @@ type IsValue<T> = T extends string | number | boolean | readonly unknown[]
 /** Every setting at its default. */
 export const defaultConfig: Config = configSchema.parse({});
 
-export interface Setting extends About {
+export interface Setting extends Described {
   readonly key: SettingKey;
-  /** The names from the root of the file, as `["server", "log_level"]`. */
-  readonly path: readonly string[];
-  readonly kind: "text" | "number" | "boolean" | "list" | "numbers" | "map" | "maps";
-  readonly default: unknown;
 }
 
 /** All settings in the order of the documentation. */
-export const settings: readonly Setting[] = settingsIn([], shape);
+export const settings = settingsIn(shape, defaultConfig) as readonly Setting[];
 
 /** The description of each group of settings, by its dotted name. */
-export const groups: Readonly<Record<string, string>> = Object.fromEntries(groupsIn([], shape));
-
-/** The value of one setting; undefined if it is missing. */
-export function valueAt(config: unknown, path: readonly string[]): unknown {
-  return path.reduce<unknown>(
-    (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
-    config,
-  );
-}
-
-/**
- * A copy of `root` with `value` at `path`. Anything along the path that is not
- * a map is replaced by a map.
- */
-export function withValueAt(root: unknown, path: readonly string[], value: unknown): unknown {
-  const [name, ...rest] = path;
-  if (name === undefined) return value;
-  return {
-    ...(isRecord(root) ? root : {}),
-    [name]: withValueAt(valueAt(root, [name]), rest, value),
-  };
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function setting<T extends z.ZodType>(schema: T, about: About): T {
-  abouts.add(schema, about);
-  return schema;
-}
-
-function group<F extends z.ZodRawShape>(description: string, fields: F) {
-  // prefault, not default: an absent group gets the defaults of its settings.
-  const schema = z
-    .object(fields)
-    .readonly()
-    .prefault({} as never);
-  return setting(schema, { description, allowed: groupAllowed });
-}
-
-function settingsIn(path: readonly string[], fields: z.ZodRawShape): Setting[] {
-  return Object.entries(fields).flatMap(([name, field]) => {
-    const inner = fieldsOf(field);
-    return inner === undefined
-      ? [describe([...path, name], field as z.ZodType)]
-      : settingsIn([...path, name], inner);
-  });
-}
-
-function groupsIn(path: readonly string[], fields: z.ZodRawShape): [string, string][] {
-  return Object.entries(fields).flatMap(([name, field]): [string, string][] => {
-    const inner = fieldsOf(field);
-    if (inner === undefined) return [];
-    return [
-      [[...path, name].join("."), abouts.get(field as z.ZodType)?.description ?? ""],
-      ...groupsIn([...path, name], inner),
-    ];
-  });
-}
-
-/** The fields of a group; undefined for a setting. */
-function fieldsOf(field: unknown): z.ZodRawShape | undefined {
-  return field instanceof z.ZodPrefault
-    ? (field as ReturnType<typeof group>).unwrap().unwrap().shape
-    : undefined;
-}
-
-function describe(path: Setting["path"], schema: z.ZodType): Setting {
-  const about = abouts.get(schema);
-  if (about === undefined) throw new Error(`the setting ${path.join(".")} has no documentation`);
-  const usual = valueAt(defaultConfig, path);
-  const kind = about.fields === undefined ? kindOf(usual) : "maps";
-  return { ...about, key: path.join(".") as SettingKey, path, kind, default: usual };
-}
-
-function kindOf(usual: unknown): Setting["kind"] {
-  if (typeof usual === "number") return "number";
-  if (typeof usual === "boolean") return "boolean";
-  if (typeof usual === "string") return "text";
-  if (!Array.isArray(usual)) return "map";
-  return typeof usual[0] === "number" ? "numbers" : "list";
-}
-
-function text(rule: values.Rule) {
-  return z.string().transform((value, context) => {
-    const canonical = rule(value);
-    if (canonical !== undefined) return canonical;
-    context.addIssue("not allowed");
-    return z.NEVER;
-  });
-}
+export const groups: Readonly<Record<string, string>> = groupsIn(shape);

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Document, isAlias, isMap, isScalar, type Node, type YAMLMap } from "yaml";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
-import { withValueAt } from "./schema.ts";
+import { withValueAt } from "./value-at.ts";
 import { parseYaml, stepsTo } from "./yaml.ts";
 
 export type Single = string | number | boolean;

@@ -5,6 +5,7 @@ import { parseHostname } from "../model/hostname.ts";
 import {
   isIpv6,
   parseIp,
+  parseIp6,
   parsePrefix6,
   parseSubnet,
   prefix6Text,
@@ -135,17 +136,17 @@ export const wildcardPattern: Rule = (text) =>
 export const network: Rule = (text) => {
   const subnet = parseSubnet(text);
   if (subnet.ok) return subnetText(subnet.value);
-  const [address = "", bits = "", ...rest] = text.split("/");
-  const isV6 =
-    rest.length === 0 && isIpv6(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= 128;
-  return isV6 ? text.toLowerCase() : undefined;
+  const [first = "", bits = "", ...rest] = text.split("/");
+  const address = parseIp6(first);
+  const isRange = rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= 128;
+  // IPv4 has its own spelling alone, so this one would fit no address.
+  const fits = address.ok && !address.value.startsWith("::ffff:");
+  return fits && isRange ? `${address.value}/${Number(bits)}` : undefined;
 };
 
-/** A {@link network}, or one address. IPv4 has its own spelling alone. */
-export const anyRange: Rule = (text) => {
-  if (/^::ffff:/i.test(text)) return undefined;
-  return network(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`);
-};
+/** A {@link network}, or one address. */
+export const anyRange: Rule = (text) =>
+  network(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`);
 
 export const dnsAddress: Rule = (text) => {
   const address = parseHostPort(isIpv6(text) ? `[${text}]` : text, 53);

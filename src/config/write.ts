@@ -5,9 +5,10 @@ import { NgrokdError } from "../model/error.ts";
 import { readConfigFile } from "./load.ts";
 import { wrongValues } from "./parse.ts";
 import { needsRoot } from "./problem.ts";
-import { configSchema, type SettingKey, valueAt, withValueAt } from "./schema.ts";
+import { configSchema, type SettingKey } from "./schema.ts";
 import { type Single, setValueInText } from "./set-in-text.ts";
 import { configTemplate } from "./template.ts";
+import { valueAt, withValueAt } from "./value-at.ts";
 
 /**
  * Changes one setting in the configuration file and keeps every other character

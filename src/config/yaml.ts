@@ -1,5 +1,7 @@
 import {
   type Alias,
+  Composer,
+  type CST,
   type Document,
   isAlias,
   isMap,
@@ -10,7 +12,6 @@ import {
   type Node,
   type Pair,
   Parser,
-  parseDocument,
   visit,
   type YAMLMap,
 } from "yaml";
@@ -54,19 +55,26 @@ export type ParsedYaml =
  */
 export function parseYaml(text: string): ParsedYaml {
   const lines = new LineCounter();
-  const at = (offset: number): Place => placeAt(lines, offset);
+  const at = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  };
   try {
-    const deep = placeTooDeep(text);
-    if (deep !== undefined) return { ok: false, complaints: [{ message: tooDeep, ...deep }] };
-    const document = parseDocument(text, {
+    const { tokens, deepAt } = tokensOf(text, lines);
+    if (deepAt !== undefined)
+      return { ok: false, complaints: [{ message: tooDeep, ...at(deepAt) }] };
+    const composer = new Composer({
       merge: true,
       stringKeys: true,
       // Its own check takes the square of their number.
       uniqueKeys: false,
       prettyErrors: false,
       logLevel: "error",
-      lineCounter: lines,
     });
+    // There is an empty one if the text has none.
+    const documents = composer.compose(tokens, true, text.length);
+    const document = documents.next().value as Document.Parsed;
+    const second = documents.next().value;
     const complain = (problem: {
       code: string;
       message: string;
@@ -77,6 +85,7 @@ export function parseYaml(text: string): ParsedYaml {
     });
     const complaints = [
       ...document.errors.map(complain),
+      ...(second === undefined ? [] : [{ message: oneDocument, ...at(second.range[0]) }]),
       ...repeatedKeys(document, at),
       ...unknownAliases(document, at),
     ];
@@ -107,25 +116,26 @@ export function parseYaml(text: string): ParsedYaml {
   }
 }
 
+const oneDocument = "a second document starts here; one is allowed";
+
 /** Settings have four. To compose a value takes the square of its depth. */
 const levels = 32;
 const tooDeep = `values are nested more than ${levels} levels deep here`;
 
-/** The place at which the text has more than {@link levels}. */
-function placeTooDeep(text: string): Place | undefined {
-  const lines = new LineCounter();
+/**
+ * The tokens of a text. `deepAt` is the offset at which it has more than
+ * {@link levels}; the tokens end there.
+ */
+function tokensOf(text: string, lines: LineCounter): { tokens: CST.Token[]; deepAt?: number } {
   const parser = new Parser(lines.addNewLine);
+  const tokens: CST.Token[] = [];
   lines.addNewLine(0);
   for (const lexeme of new Lexer().lex(text)) {
-    for (const _ of parser.next(lexeme));
-    if (parser.stack.length > levels) return placeAt(lines, parser.offset);
+    tokens.push(...parser.next(lexeme));
+    if (parser.stack.length > levels) return { tokens, deepAt: parser.offset };
   }
-  return undefined;
-}
-
-function placeAt(lines: LineCounter, offset: number): Place {
-  const { line, col } = lines.linePos(offset);
-  return { line: Math.max(1, line), column: Math.max(1, col) };
+  tokens.push(...parser.end());
+  return { tokens };
 }
 
 export interface Step {
@@ -192,8 +202,11 @@ function repeatedKeys(document: Document.Parsed, at: (offset: number) => Place):
       const names = new Set<unknown>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        const message = `the key ${/^[\w.-]*/.exec(String(key.value))?.[0]} is set a second time`;
-        if (names.has(key.value)) complaints.push({ message, ...at(key.range?.[0] ?? 0) });
+        if (names.has(key.value)) {
+          const name = /^(?:[\w.-]+|<<$)/.exec(String(key.value))?.[0];
+          const message = `${name === undefined ? "a key" : `the key ${name}`} is set a second time`;
+          complaints.push({ message, ...at(key.range?.[0] ?? 0) });
+        }
         names.add(key.value);
       }
     },
@@ -215,13 +228,6 @@ function unknownAliases(document: Document.Parsed, at: (offset: number) => Place
 }
 
 function wording({ code, message }: { code: string; message: string }): string {
-  switch (code) {
-    case "MULTIPLE_DOCS":
-      return "a second document starts here; one is allowed";
-    case "UNEXPECTED_TOKEN":
-      // After "…: " comes a part of the text, which may be a secret.
-      return message.replace(/: .*$/s, "");
-    default:
-      return message;
-  }
+  // After "…: " comes a part of the text, which may be a secret.
+  return code === "UNEXPECTED_TOKEN" ? message.replace(/: .*$/s, "") : message;
 }

@@ -28,6 +28,8 @@ import { inTurn } from "./turn.ts";
  * time: before its request, or while it does not read the reply.
  */
 const mostConnections = 64;
+/** Clients that may only read have places of their own, and take no other. */
+const mostStrangers = 32;
 
 export interface ControlOptions {
   readonly net: Net;
@@ -60,9 +62,11 @@ export async function startControlServer(
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
   const gate = createGate(net);
-  const places = createPlaces(mostConnections);
+  const [places, strangers] = [createPlaces(mostConnections), createPlaces(mostStrangers)];
   const listener = await listen(net, birthplace, path, (conn) =>
-    gate.admit(conn, (rights) => serve(conn, rights, places, options)),
+    gate.admit(conn, (rights) =>
+      serve(conn, rights, rights === "all" ? places : strangers, options),
+    ),
   );
   try {
     const gid = await groupId(options.group);

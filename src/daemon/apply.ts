@@ -16,7 +16,9 @@ export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport |
   return await end;
 }
 
-/** Does the jobs of a changed configuration. Never rejects. */
+/**
+ * Does the jobs of a changed configuration, except at a stop. Never rejects.
+ */
 export async function apply(
   parts: Parts & { readonly health: Health },
   jobs: ReadonlySet<Job>,
@@ -24,6 +26,8 @@ export async function apply(
   const { options, settings, way, trust, relay, link, account, health } = parts;
   const { config, proxy } = settings.current;
   const { log, keepSecret } = options;
+  // A reload that began before the stop would make an interface again.
+  if (parts.board.state.phase === "stopping") return;
   if (config.api.key !== "") keepSecret(config.api.key);
   if (jobs.has("log")) {
     log.setLevel(config.server.log_level);

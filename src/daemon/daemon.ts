@@ -138,16 +138,11 @@ function discardAll({ way, relay, naming }: Parts): void {
   naming.moved();
 }
 
-/** Names in the hosts file, and those that the resolver asks us for. */
-async function guardNames({ machine, naming }: Parts): Promise<boolean> {
-  await naming.guard();
-  return await machine.guard();
-}
-
 function repairs(parts: Parts, checkConfig: () => void, sweep: () => Promise<void>): RepairDeps {
-  const { options, account, relay, link } = parts;
+  const { options, account, relay, link, machine, naming } = parts;
   return {
-    names: { guard: () => guardNames(parts) },
+    names: machine,
+    resolver: naming,
     doors: relay,
     link: { guard: () => link.guard(() => addressesInUse(relay)), devices: () => link.devices },
     checkConfig,

@@ -1,4 +1,4 @@
-import { createSupply, type Supply } from "../exposure/allocate.ts";
+import { type Assignment, createSupply, type Supply } from "../exposure/allocate.ts";
 import {
   type AccountWildcard,
   doorwayOf,
@@ -57,9 +57,17 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
   let full = false;
   return {
     settle({ assignment, exposure, wildcards }, { policy, ground }) {
-      const wanted = [...exposure.names, ...exposure.asked].map(({ host }) => host);
-      const supply = createSupply(assignment, new Set(wanted), ground.range);
-      state = { wildcards, policy, ground, supply };
+      let supply: Supply | undefined;
+      state = {
+        wildcards,
+        policy,
+        ground,
+        // Most reconciles have no wildcard, or no fresh name after them.
+        get supply() {
+          supply ??= supplyAfter(assignment, exposure, policy, ground);
+          return supply;
+        },
+      };
     },
     async open(host) {
       if (state === undefined) return "busy";
@@ -89,6 +97,16 @@ interface State {
   readonly supply: Supply;
 }
 
+function supplyAfter(
+  assignment: Assignment,
+  { names, asked }: ExposureResult["exposure"],
+  { pins }: Policy,
+  { range }: Ground,
+): Supply {
+  const wanted = new Set([...names, ...asked].map(({ host }) => host));
+  return createSupply(assignment, wanted, range, pins);
+}
+
 const fullText = (most: number): string =>
   `No more names below wildcards get an address: ${most} were asked for in the last minute`;
 const fullHint = "which program asks for so many names? `ngrokd list` shows them";
@@ -113,18 +131,16 @@ const leadsTo = (host: Hostname, ip: Ip, doorway: Doorway | undefined): boolean 
     ({ match, target }) => target.binding.host === host && (match.at ?? doorway.door.at.ip) === ip,
   ) ?? false;
 
-const isOf = (host: Hostname, { route }: Lane): boolean => route.target.binding.host === host;
+const hostOf = ({ route }: Lane): Hostname => route.target.binding.host;
 
 async function openAt(
   host: Hostname,
   targets: readonly Target[],
-  { supply, ground, policy }: State,
+  { supply, ground }: State,
   { relay, carry, log }: FreshNamesDeps,
 ): Promise<readonly AnyIp[] | undefined> {
   const refused = new Set<Ip>();
-  const pinned = new Set(policy.pins?.values());
-  const isUsable = (ip: Ip): boolean =>
-    !refused.has(ip) && !pinned.has(ip) && !isCarrying(relay, ip);
+  const isUsable = (ip: Ip): boolean => !refused.has(ip) && !isCarrying(relay, ip);
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const ip = supply.take(host, isUsable);
     if (ip === undefined) return undefined;
@@ -149,9 +165,10 @@ const isCarrying = ({ draining }: FreshNamesDeps["relay"], ip: Ip): boolean =>
  * connections is open. Returns whether there was such a name.
  */
 async function retireOne({ relay, machine, forget }: FreshNamesDeps): Promise<boolean> {
+  const lanes = [...relay.present.values()].flatMap((door) => door.lanes);
+  const busy = new Set(lanes.filter(({ conns }) => conns.size > 0).map(hostOf));
   for (const host of machine.asked.idleFor(idleMs)) {
-    const lanes = [...relay.present.values()].flatMap((door) => door.lanes);
-    if (lanes.some((lane) => isOf(host, lane) && lane.conns.size > 0)) continue;
+    if (busy.has(host)) continue;
     forget(host);
     await relay.apply(removing(host, relay.present.values()));
     machine.asked.remove(host);

@@ -23,6 +23,7 @@ import { resolverFacts } from "../machine/resolver/facts.ts";
 import { wayFor } from "../machine/resolver/way.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
+import { parseHostPort } from "../model/host-port.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { silentLog } from "../model/log.ts";
 import { createNames } from "../names/names.ts";
@@ -143,7 +144,8 @@ export async function lookAhead(
     hosts: hosts.before,
   });
   const facts = await resolverFacts(config.net.interface_name, config.dns.manage_resolv_conf);
-  const { text } = wayFor(facts, config.dns.listen.replace(/:\d+$/, ""));
+  const server = parseHostPort(config.dns.listen, 53);
+  const { text } = wayFor(facts, server.ok ? server.value.host : config.dns.listen);
   return { identity, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
 }
 

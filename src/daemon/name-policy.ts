@@ -53,21 +53,34 @@ function subjectsIn(listed: readonly ApiEndpoint[]): readonly Subject[] {
   return subjects;
 }
 
+/** How this machine looks names up now. */
+export const resolvConfNow = (config: Config): LookUpDeps["conf"] =>
+  lookUpConf(config, {
+    resolvConf: textOf("/etc/resolv.conf"),
+    uplinks: textOf("/run/systemd/resolve/resolv.conf"),
+    runtime: getServers,
+  });
+
 /**
- * How this machine looks names up now, apart from the daemon's own name server:
- * that one would confirm its own names.
+ * Pure: the name servers by these texts, apart from the daemon's own: that one
+ * would confirm its own names. `runtime`: for systems without resolv.conf.
  */
-export function resolvConfNow({ dns }: Config): LookUpDeps["conf"] {
-  const { servers, search } = readResolvConf(textOf("/etc/resolv.conf"));
+export function lookUpConf(
+  { dns }: Pick<Config, "dns">,
+  texts: {
+    readonly resolvConf: string;
+    readonly uplinks: string;
+    readonly runtime: () => readonly string[];
+  },
+): LookUpDeps["conf"] {
+  const { servers, search } = readResolvConf(texts.resolvConf);
   const own = parseHostPort(dns.listen, 53);
-  const isOwn = (server: string): boolean =>
-    dns.enabled && own.ok && own.value.port === 53 && own.value.host === server;
-  const others = servers.length === 0 ? getServers() : servers;
+  const isOther = (server: string): boolean =>
+    !(dns.enabled && own.ok && own.value.port === 53 && own.value.host === server);
+  const all = servers.length === 0 ? texts.runtime() : servers;
   // systemd-resolved also answers from the hosts file.
-  const uplinks = servers.includes("127.0.0.53")
-    ? readResolvConf(textOf("/run/systemd/resolve/resolv.conf")).servers
-    : [];
-  return { servers: others.filter((server) => !isOwn(server)), search, uplinks };
+  const uplinks = servers.includes("127.0.0.53") ? readResolvConf(texts.uplinks).servers : [];
+  return { servers: all.filter(isOther), search, uplinks: uplinks.filter(isOther) };
 }
 
 function textOf(path: string): string {

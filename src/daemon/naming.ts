@@ -54,7 +54,7 @@ export interface NamingDeps {
 export function createNaming(deps: NamingDeps): Naming {
   const state: State = {
     ...deps,
-    zones: noZones,
+    zones: noZones(),
     server: undefined,
     trouble: "",
     checked: "",
@@ -67,7 +67,9 @@ export function createNaming(deps: NamingDeps): Naming {
       state.zones = zonesOf(shown, state.ground());
     },
     forget(host) {
-      state.zones.names.delete(host);
+      const { names, pointers } = state.zones;
+      for (const ip of names.get(host) ?? []) pointers.delete(ip);
+      names.delete(host);
     },
     settle,
     guard: () =>
@@ -105,13 +107,13 @@ interface OpenZones extends Zones {
   readonly pointers: Map<string, string>;
 }
 
-const noZones: OpenZones = {
+const noZones = (): OpenZones => ({
   names: new Map(),
   wildcards: [],
   pointers: new Map(),
   ranges: [],
   ipv6: false,
-};
+});
 
 function zonesOf({ names, asked, zones }: Shown, ground: Ground): OpenZones {
   const records: readonly NameRecord[] = [...names, ...asked];
@@ -119,7 +121,8 @@ function zonesOf({ names, asked, zones }: Shown, ground: Ground): OpenZones {
   return {
     names: new Map(records.map((record) => [record.host, addressesOf(record)])),
     wildcards: zones,
-    pointers: new Map(records.map(({ host, ip }) => [ip, host])),
+    // The aliases of a host come after it, and do not hide it.
+    pointers: new Map(records.toReversed().map(({ host, ip }) => [ip, host])),
     // The rest of 127.0.0.0/8 belongs to others.
     ranges: isVirtual ? [ground.range] : [],
     ipv6: isVirtual && ground.range6 !== undefined,

@@ -1,12 +1,18 @@
 import type { Config } from "../config/schema.ts";
-import { type DoorId, type Doorway, type Exposure, isWide, overlap } from "../exposure/exposure.ts";
+import {
+  type Door,
+  type DoorId,
+  type Doorway,
+  type Exposure,
+  isWide,
+  overlap,
+} from "../exposure/exposure.ts";
 import type { Ports } from "../exposure/ports.ts";
 import { mayBeReached, type Reach, reachOf } from "../exposure/reach.ts";
 import { type Shared, share } from "../exposure/share.ts";
 import { interfaceAddresses } from "../machine/interfaces.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { AnyIp } from "../model/ip.ts";
 import { type ListeningSocket, listeningSockets } from "../net/proc-net.ts";
 import type { Relay } from "../relay/relay.ts";
 
@@ -75,39 +81,48 @@ export async function shareOnFreePorts(
   const { reach, startPort, ports } = network;
   const taken = new Set<DoorId>();
   const free = new Set<DoorId>(relay.present.keys());
+  const isTaken = trialOf(relay, network);
   const shareNow = (): Shared => share({ exposure, reach, startPort, ports, taken });
   let result = shareNow();
   for (let attempt = 0; attempt < probes; attempt += 1) {
     const unproven = doorsForOthers(result).filter(({ id }) => !free.has(id) && !taken.has(id));
     if (unproven.length === 0) return result;
-    for (const { id, at } of unproven)
-      ((await isTaken(at, { relay, network })) ? taken : free).add(id);
+    for (const door of unproven) ((await isTaken(door)) ? taken : free).add(door.id);
     result = shareNow();
   }
   return result;
 }
 
-function doorsForOthers({ exposure, network }: Shared): Doorway["door"][] {
+function doorsForOthers({ exposure, network }: Shared): Door[] {
   const ids = new Set(
     [...network.values()].flatMap(({ places }) => places.map(({ door }) => door)),
   );
   return exposure.doors.filter(({ id }) => ids.has(id));
 }
 
-/**
- * Whether another program has this place. If doors of ours are in the way, a
- * trial bind would find those, so the system's table counts.
- */
-async function isTaken(
-  at: { readonly ip: AnyIp; readonly port: number },
-  { relay, network }: Required<Surroundings>,
-): Promise<boolean> {
-  const ours = [...relay.present.values()].filter(
-    ({ door }) => door.at.port === at.port && overlap(door.at.ip, at.ip),
-  );
-  if (ours.length === 0) return (await relay.probe([at])).size > 0;
-  if (!isWide(at.ip)) return false;
-  const sockets = (await network.listening()) ?? [];
+/** Finds out whether another program has the place of a door. */
+function trialOf(
+  { present, probe }: Surroundings["relay"],
+  { listening }: NetworkMode,
+): (door: Door) => Promise<boolean> {
+  const ours = Map.groupBy(present.values(), ({ door }) => door.at.port);
+  let sockets: readonly ListeningSocket[] | undefined;
+  return async ({ at }) => {
+    const inTheWay = (ours.get(at.port) ?? []).filter(({ door }) => overlap(door.at.ip, at.ip));
+    if (inTheWay.length === 0) return (await probe([at])).size > 0;
+    if (!isWide(at.ip)) return false;
+    // A trial bind would find the doors of ours, so the system's table counts.
+    sockets ??= (await listening()) ?? [];
+    return hasOthers(at, inTheWay, sockets);
+  };
+}
+
+/** Pure: whether others than these doors of ours listen at a wide place. */
+function hasOthers(
+  at: Door["at"],
+  ours: readonly Doorway[],
+  sockets: readonly ListeningSocket[],
+): boolean {
   const hosts = new Set<string>(ours.map(({ door }) => (isWide(door.at.ip) ? "*" : door.at.ip)));
   const hasV6 = ours.some(({ door }) => door.at.ip.includes(":"));
   return sockets.some(({ host, port }) => {

@@ -17,6 +17,7 @@ import { createMachine, type Machine } from "../machine/machine.ts";
 import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { createCanary } from "../machine/resolver/canary.ts";
 import { createResolver } from "../machine/resolver/resolver.ts";
+import { wantedPorts } from "../machine/wanted-ports.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import type { Ip } from "../model/ip.ts";
 import { moment } from "../model/moment.ts";
@@ -116,6 +117,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     names: naming,
     meanings: names,
     fileLimit: () => net.descriptors.limit,
+    wanted: wantedPorts,
     log,
   });
   const account: Account = createAccount({

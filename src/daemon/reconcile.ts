@@ -12,9 +12,9 @@ import {
   type Doorway,
   type Exposure,
   type NameRecord,
-  overlap,
 } from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
+import { placesFor } from "../exposure/share.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { WantedPorts } from "../machine/wanted-ports.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
@@ -148,11 +148,10 @@ function placesOf(
   present: ReadonlyMap<DoorId, Doorway>,
 ): { ip: Ip; port: number }[] {
   const ips = new Map<AnyIp, Ip>(names.map(({ ip }) => [ip, ip]));
-  const ours = Map.groupBy([...present.values()], ({ door }) => door.at.port);
-  return doors.flatMap(({ at }) => {
-    const isOurs = ours.get(at.port)?.some(({ door }) => overlap(door.at.ip, at.ip)) ?? false;
-    const ip = isOurs ? undefined : ips.get(at.ip);
-    return ip === undefined ? [] : [{ ip, port: at.port }];
+  return doors.flatMap(({ at: { ip: anyIp, port } }) => {
+    const ip = ips.get(anyIp);
+    const isFree = ip !== undefined && !placesFor(ip, port).some((id) => present.has(id));
+    return isFree ? [{ ip, port }] : [];
   });
 }
 

@@ -5,7 +5,7 @@ import { groundText } from "../exposure/ground.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import { namesInUse, type OwnHosts, policyNow } from "../machine/own-names.ts";
-import { wantedPorts } from "../machine/wanted-ports.ts";
+import type { WantedPorts } from "../machine/wanted-ports.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
@@ -33,6 +33,8 @@ export interface ServingDeps {
   /** How many files this process may have open. */
   readonly fileLimit: () => number;
   readonly link: Pick<Link, "ground" | "carry">;
+  /** The ports that programs of this machine want now. */
+  readonly wanted: () => Promise<WantedPorts>;
   readonly log: Log;
 }
 
@@ -49,7 +51,7 @@ export interface Serving {
  */
 const mostNames = { atAll: 4096, shareOfFiles: 0.1 };
 
-/** An account without a list yet serves nothing. Lists are served in turn. */
+/** An account without a list yet serves nothing. */
 export function createServing(deps: ServingDeps): Serving {
   const { accounts, relay, machine, link, names, meanings, loaded, fileLimit, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
@@ -77,31 +79,35 @@ export function createServing(deps: ServingDeps): Serving {
         networkBasis(loaded().config),
       ]);
     },
-    outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
+    outcome: async () =>
+      JSON.stringify([await machine.stamp(), relay.present.size, ...(await deps.wanted())]),
   });
+
+  const present = (): AccountEndpoints[] =>
+    accounts.map((account) => ({ account, listed: lists.get(account) ?? none }));
+  const serveAll = (): Promise<Reconciled> =>
+    inTurn(() => {
+      const all = present();
+      return steadily(
+        all.map(({ listed }) => listed),
+        () => reconcileNow(all, deps, { own: own(), fresh }),
+      );
+    });
+  const look = (withinMs: number): Promise<boolean> =>
+    meanings.look(subjectsOf(present()), rulesNow(loaded().config, meanings), withinMs);
 
   return {
     open: (host) => inTurn(() => fresh.open(host)),
-    serve: (account, listed) =>
-      inTurn(async () => {
-        lists.set(account, listed);
-        const all = accounts.map((name): AccountEndpoints => {
-          return { account: name, listed: lists.get(name) ?? none };
-        });
-        const serveAll = (): Promise<Reconciled> =>
-          steadily(
-            all.map((one) => one.listed),
-            () => reconcileNow(all, deps, { own: own(), fresh }),
-          );
-        const look = (withinMs: number): Promise<boolean> =>
-          meanings.look(subjectsOf(all), rulesNow(loaded().config, meanings), withinMs);
-        // Names that are known do not wait for those that are looked up.
-        if (!(await look(promptMs))) {
-          await serveAll();
-          await look(patienceMs);
-        }
-        return await serveAll();
-      }),
+    async serve(account, listed) {
+      lists.set(account, listed);
+      // Not in turn: fresh names do not wait for the name servers, and neither
+      // do names that are known.
+      if (!(await look(promptMs))) {
+        await serveAll();
+        await look(patienceMs);
+      }
+      return await serveAll();
+    },
   };
 }
 
@@ -111,7 +117,7 @@ const patienceMs = 3500;
 
 async function reconcileNow(
   all: readonly AccountEndpoints[],
-  { relay, machine, link, names, meanings, loaded, log }: ServingDeps,
+  { relay, machine, link, names, meanings, loaded, wanted, log }: ServingDeps,
   { own, fresh }: { own: readonly OwnHosts[]; fresh: FreshNames },
 ): Promise<Reconciled> {
   const { config, hostsPath } = loaded();
@@ -145,7 +151,7 @@ async function reconcileNow(
     below,
     decided: (result) => fresh.settle(result, { policy, ground }),
     policy,
-    wanted: await wantedPorts(),
+    wanted: await wanted(),
     link: { ground, carry: link.carry },
     log,
   });

@@ -1,8 +1,9 @@
 import { afterReload, type Change, changesBetween } from "../config/changes.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
-import { type Config, withValueAt } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import { valueCode } from "../config/template.ts";
+import { withValueAt } from "../config/value-at.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";

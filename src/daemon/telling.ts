@@ -65,12 +65,13 @@ export function healthSource(parts: Parts): HealthSource {
 
 /** The facts of status and metrics that are not in the state. */
 export function factsOf({ options, relay, naming, link, account }: Parts): DaemonFacts {
-  const { limit, ingress, strangers } = relay.stats();
+  const { limit, ingress, strangers, departed } = relay.stats();
   return {
     runtime: options.net.runtime,
     network: networkFacts(link.ground),
     ingress,
     strangers,
+    departed,
     limit,
     fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,

@@ -19,6 +19,8 @@ export interface DaemonFacts {
   readonly ingress: IngressStats;
   /** The connections to shared doors that led to no endpoint. */
   readonly strangers: Meter;
+  /** The sums of the endpoints that are gone. */
+  readonly departed: Meter;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
   /** The process's limit of open files; Infinity if it is unknown. */
@@ -64,7 +66,7 @@ export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
 
 /** For /metrics. */
 export interface MetricFacts
-  extends Omit<DaemonFacts, "fileLimit" | "network" | "schedule" | "renewalTrouble"> {
+  extends Omit<DaemonFacts, "departed" | "fileLimit" | "network" | "schedule" | "renewalTrouble"> {
   readonly state: State;
   readonly live: Liveness;
 }

@@ -17,10 +17,8 @@ import { inputOf } from "./words.ts";
  * Rejects with NgrokdError `usage` if there is no such operation, `permission`
  * if this client may only read, or with the operation's own error.
  */
-export function createDispatch(
-  desk: Desk,
-): (request: Request, rights?: Rights) => Promise<unknown> {
-  return async ({ command, args }, rights = "all") => {
+export function createDispatch(desk: Desk): (request: Request, rights: Rights) => Promise<unknown> {
+  return async ({ command, args }, rights) => {
     if (!isOperation(command)) throw unknownOperation(command);
     if (rights === "read" && operations[command].kind !== "read") throw onlyReads(command);
     return await runOperation(desk, command, inputOf(operations[command], args ?? []));

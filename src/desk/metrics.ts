@@ -1,7 +1,7 @@
 import type { IngressStats } from "../ingress/ingress.ts";
 import { bucketBounds, type Histogram } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
-import { type EndpointState, readiness } from "../model/state.ts";
+import { type EndpointState, readiness, stateCounts } from "../model/state.ts";
 import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
 import type { DnsFacts, MetricFacts } from "./daemon-facts.ts";
@@ -32,16 +32,6 @@ function dnsFamilies({ questions, refused }: DnsFacts): Family[] {
 
 function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
   const { registration, lastPass } = state;
-  const counts = {
-    listening: 0,
-    wildcard: 0,
-    failed: 0,
-    unsupported: 0,
-    refused: 0,
-    paused: 0,
-    draining: 0,
-  };
-  for (const endpoint of state.endpoints) counts[endpoint.state] += 1;
   const families = [
     gauge("ngrokd_up", "Whether the daemon can make progress.", Number(live.ok)),
     gauge(
@@ -77,7 +67,10 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
     );
   }
   const samples = (): Sample[] =>
-    Object.entries(counts).map(([name, value]) => ({ labels: { state: name }, value }));
+    Object.entries(stateCounts(state.endpoints)).map(([name, value]) => ({
+      labels: { state: name },
+      value,
+    }));
   return [
     ...families,
     { name: "ngrokd_endpoints", type: "gauge", help: "Endpoints by state.", samples },

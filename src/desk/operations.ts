@@ -38,6 +38,15 @@ const short = 30_000;
 /** For several calls of ngrok's API; the daemon bounds each of them. */
 const long = 150_000;
 
+const ofOneName = {
+  kind: "change",
+  input: z.object({ host: z.string() }),
+  word: "host",
+  help: { host: "The host name, or `*.zone` for a wildcard" },
+  reply: pauseSchema,
+  patienceMs: long,
+} as const;
+
 export const operations = {
   status: {
     summary: summaries.status,
@@ -79,24 +88,8 @@ export const operations = {
     reply: reloadSchema,
     patienceMs: short,
   },
-  pause: {
-    summary: summaries.pause,
-    kind: "change",
-    input: z.object({ host: z.string() }),
-    word: "host",
-    help: { host: "The host name, or `*.zone` for a wildcard" },
-    reply: pauseSchema,
-    patienceMs: long,
-  },
-  resume: {
-    summary: summaries.resume,
-    kind: "change",
-    input: z.object({ host: z.string() }),
-    word: "host",
-    help: { host: "The host name, or `*.zone` for a wildcard" },
-    reply: pauseSchema,
-    patienceMs: long,
-  },
+  pause: { summary: summaries.pause, ...ofOneName },
+  resume: { summary: summaries.resume, ...ofOneName },
   "refresh-cert": {
     summary: summaries["refresh-cert"],
     kind: "change",

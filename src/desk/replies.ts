@@ -8,6 +8,7 @@ import {
   type EndpointState,
   readiness,
   type State,
+  stateCounts,
 } from "../model/state.ts";
 import { version } from "../version.ts";
 import type { DnsFacts, Liveness, StatusFacts } from "./daemon-facts.ts";
@@ -22,6 +23,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     runtime,
     ingress,
     strangers,
+    departed,
     limit,
     fileLimit,
     schedule,
@@ -51,7 +53,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     next_poll: schedule.next?.wall.toISOString() ?? "",
     next_poll_seconds: schedule.next === undefined ? null : seconds(msBetween(now, schedule.next)),
     failed_polls: schedule.failures,
-    ...totals(endpoints, limit, strangers),
+    ...totals(endpoints, limit, [strangers, departed]),
     files: { limit: finite(fileLimit) },
     pool: {
       ready: ingress.ready,
@@ -89,29 +91,22 @@ function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["l
 }
 
 /**
- * The sums over all endpoints, and over connections that led to none. `limit`:
- * of open connections.
+ * The sums over all endpoints and over `others`: connections that led to none,
+ * and those of endpoints that are gone. `limit`: of open connections.
  */
 function totals(
   endpoints: readonly EndpointState[],
   limit: number,
-  strangers: Meter,
+  others: readonly Meter[],
 ): Pick<Status, "endpoints" | "connections" | "errors_by_kind" | "bytes"> {
-  const count = (name: EndpointState["state"]): number =>
-    endpoints.filter((endpoint) => endpoint.state === name).length;
   // An endpoint that drains and listens again has one meter for both.
-  const meters = [...new Set([...endpoints.map(({ meter }) => meter), strangers])];
+  const meters = [...new Set([...endpoints.map(({ meter }) => meter), ...others])];
   const sum = (pick: (meter: Meter) => number): number =>
     meters.reduce((total, meter) => total + pick(meter), 0);
   return {
     endpoints: {
-      listening: count("listening"),
-      wildcard: count("wildcard"),
-      failed: count("failed"),
-      unsupported: count("unsupported"),
-      refused: count("refused"),
-      paused: count("paused"),
-      draining: count("draining"),
+      ...stateCounts(endpoints),
+      warned: endpoints.filter(({ warning }) => warning !== "").length,
     },
     connections: {
       active: sum(({ active }) => active),

@@ -1,6 +1,7 @@
 // The small zod: clients read one reply and end, and this one is ready in a
 // fraction of the time.
 import * as z from "zod/mini";
+import { endpointStates } from "../model/state.ts";
 
 /*
  * The shapes of the replies on the control socket. The first fields of a status
@@ -8,16 +9,6 @@ import * as z from "zod/mini";
  * fields follow. A field that is added later is optional or has a default, so
  * that a client understands a daemon that is older, as after an upgrade.
  */
-
-const endpointState = z.enum([
-  "listening",
-  "wildcard",
-  "failed",
-  "unsupported",
-  "refused",
-  "paused",
-  "draining",
-]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -30,6 +21,14 @@ export type Latency = z.infer<typeof latencySchema>;
 
 const bytesSchema = z.object({ up: z.number(), down: z.number() });
 const countsSchema = z.record(z.string(), z.number());
+
+const networkSchema = z.object({
+  kind: z.enum(["loopback", "virtual"]),
+  interface: z.string(),
+  subnet: z.string(),
+  subnet6: z.string(),
+});
+const loopback = { kind: "loopback", interface: "", subnet: "", subnet6: "" } as const;
 
 const listItemSchema = z.object({
   id: z.string(),
@@ -47,10 +46,10 @@ const listItemSchema = z.object({
   shared_listener_key: z._default(z.string(), ""),
   // Ours from here on.
   /** The second address, of IPv6; empty if there is none. */
-  ip6: z.string(),
+  ip6: z._default(z.string(), ""),
   proto: z.string(),
   ids: z.array(z.string()),
-  state: endpointState,
+  state: z.enum(endpointStates),
   /** Why it does not listen; empty otherwise. */
   reason: z.string(),
   /**
@@ -135,6 +134,8 @@ export const statusSchema = z.object({
     refused: z.optional(z.number()),
     paused: z.optional(z.number()),
     draining: z.number(),
+    /** Those with a warning, of whatever state. */
+    warned: z.optional(z.number()),
   }),
   connections: z.object({
     active: z.number(),
@@ -160,12 +161,7 @@ export const statusSchema = z.object({
   config_path: z.string(),
   hosts_path: z.string(),
   /** Where the addresses of the names come from; empty texts for loopback. */
-  network: z.object({
-    kind: z.enum(["loopback", "virtual"]),
-    interface: z.string(),
-    subnet: z.string(),
-    subnet6: z.string(),
-  }),
+  network: z._default(networkSchema, loopback),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),
@@ -217,8 +213,11 @@ export type PauseReport = z.infer<typeof pauseSchema>;
 /** A setting that was changed in the file; secrets are redacted. */
 const changeSchema = z.object({
   key: z.string(),
-  /** `now`: already in effect. `restart`: from the daemon's next start on. */
-  counts: z.enum(["now", "restart"]),
+  /**
+   * `now`: already in effect. `restart`: from the daemon's next start on; an
+   * older daemon says `never`, and its next start is that of this version.
+   */
+  counts: z.catch(z.enum(["now", "restart"]), "restart"),
   from: z.unknown(),
   to: z.unknown(),
 });

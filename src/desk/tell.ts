@@ -1,5 +1,5 @@
 import { readable } from "../model/parsed.ts";
-import type { EndpointState } from "../model/state.ts";
+import { type EndpointState, isServed } from "../model/state.ts";
 import type { LogLevel } from "../observe/daemon-log.ts";
 
 export interface Line {
@@ -33,9 +33,6 @@ export function changeLines(
     ...gone.map(({ url }): Line => ({ level: "info", text: `${nameOf(url)} is gone` })),
   ];
 }
-
-const isServed = (state: EndpointState["state"]): boolean =>
-  state === "listening" || state === "wildcard";
 
 function linesOf({ url, host, ip, port, state, reason, warning }: EndpointState): Line[] {
   const name = nameOf(url);

@@ -1,3 +1,4 @@
+import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import type { HealthReport, ListItem } from "./reply-schemas.ts";
 
@@ -36,8 +37,13 @@ export const endpointsOf = ({ host, port }: Wanted, items: readonly ListItem[]):
   items.filter(
     (item) =>
       item.state !== "draining" &&
-      [item.hostname, item.ip, ...(item.aliases ?? [])].includes(host) &&
+      hasName(item, host) &&
       (port === undefined || item.port === port),
   );
 
-const nameOf = ({ host, port }: Wanted): string => (port === undefined ? host : `${host}:${port}`);
+/** Pure: whether a name or an address leads to this endpoint. */
+export const hasName = ({ hostname, ip, ip6, aliases = [] }: ListItem, name: string): boolean =>
+  [hostname, ip, ip6, ...aliases].includes(name);
+
+const nameOf = ({ host, port }: Wanted): string =>
+  port === undefined ? host : hostPortText({ host, port });

@@ -5,6 +5,7 @@
 
 import type { HostPort } from "../model/host-port.ts";
 import type { Hostname } from "../model/hostname.ts";
+import { createPlaces, type Places } from "../net/places.ts";
 import type { Conn, Listener, Net, UdpSocket } from "../net/types.ts";
 import { type Answer, answer, empty, known, negative, type Zones } from "./answer.ts";
 import { createFrames, frame } from "./frames.ts";
@@ -41,7 +42,7 @@ export interface DnsLimits {
   readonly questions: Rate;
   /** Names that get an address, for one client. */
   readonly fresh: Rate;
-  /** Open TCP connections, and their seconds of silence. */
+  /** Open TCP connections (see `Places`), and their time of silence. */
   readonly connections: number;
   readonly idleMs: number;
 }
@@ -77,7 +78,7 @@ const tcpRoom = 0xffff;
 export async function startDns(listen: HostPort, options: DnsOptions): Promise<DnsServer> {
   const { net } = options;
   const server = createAnswering(options);
-  const conns = new Set<Conn>();
+  const places = createPlaces((options.limits ?? usualLimits).connections);
   const udp: UdpSocket = await net.udp(listen, (bytes, from) => {
     const reply = server.reply(bytes, from.host, "udp");
     if (reply instanceof Promise)
@@ -86,7 +87,7 @@ export async function startDns(listen: HostPort, options: DnsOptions): Promise<D
   });
   let tcp: Listener;
   try {
-    tcp = await net.listen(udp.address, (conn) => serveConn(conn, conns, server, options));
+    tcp = await net.listen(udp.address, (conn) => serveConn(conn, places, server, options));
   } catch (error) {
     udp.close();
     throw error;
@@ -97,7 +98,7 @@ export async function startDns(listen: HostPort, options: DnsOptions): Promise<D
     close() {
       udp.close();
       tcp.close();
-      for (const conn of conns) conn.abort();
+      places.clear();
     },
   };
 }
@@ -176,19 +177,21 @@ function createAnswering(options: DnsOptions): Answering {
 /** Answers the questions of one connection, one after the other. */
 async function serveConn(
   conn: Conn,
-  conns: Set<Conn>,
+  places: Places,
   server: Answering,
   { limits = usualLimits }: DnsOptions,
 ): Promise<void> {
-  const { remote } = conn;
-  if (conns.size >= limits.connections || !("host" in remote)) return conn.abort();
-  conns.add(conn);
+  const client = "host" in conn.remote ? conn.remote.host : "";
+  const place = places.enter(() => conn.abort());
+  if (place === undefined) return conn.abort();
   let idle = setTimeout(() => conn.abort(), limits.idleMs);
   try {
     const feed = createFrames();
     for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
       for (const message of feed(bytes)) {
-        const reply = await server.reply(message, remote.host, "tcp");
+        place.work();
+        const reply = await server.reply(message, client, "tcp");
+        place.rest();
         if (reply === undefined) return conn.abort();
         await conn.write(frame(reply));
         clearTimeout(idle);
@@ -201,6 +204,6 @@ async function serveConn(
     conn.abort();
   } finally {
     clearTimeout(idle);
-    conns.delete(conn);
+    place.leave();
   }
 }

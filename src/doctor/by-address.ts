@@ -1,5 +1,5 @@
+import { isIP } from "node:net";
 import type { ListItem } from "../desk/reply-schemas.ts";
-import { parseIp } from "../model/ip.ts";
 import { type Finding, warning } from "./finding.ts";
 
 /**
@@ -9,9 +9,10 @@ import { type Finding, warning } from "./finding.ts";
  */
 export function judgeAddress(
   { host }: { readonly host: string },
-  { hostname: name, ip, port, proto }: ListItem,
+  { hostname: name, port, proto }: ListItem,
 ): Finding | undefined {
-  if (!parseIp(host).ok) return undefined;
+  if (isIP(host) === 0) return undefined;
+  const ip = isIP(host) === 6 ? `[${host}]` : host;
   if (proto === "tls") {
     const fix = "use the name, or give it to the program as the server's name";
     return warning("name", `a TLS connection to ${ip} does not name "${name}" (SNI)`, fix);

@@ -4,10 +4,12 @@ import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { defaultConfig } from "../config/schema.ts";
 import { trustedFiles } from "../config/trusted-files.ts";
+import type { ListItem } from "../desk/reply-schemas.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { exposed, type Self, self } from "../files/writers.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
+import { settingsLeft } from "../machine/undo.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -312,8 +314,9 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
         isNgrokdError(daemon.error, "permission") ? "this user may not ask the daemon" : unanswered,
       ),
     ];
-  // A draining endpoint has no listener and needs none.
-  const list = daemon.value.list.filter(({ state }) => state !== "draining");
+  // These need no listener, so they do not count as endpoints that listen.
+  const without: ListItem["state"][] = all ? ["draining"] : ["draining", "paused", "wildcard"];
+  const list = daemon.value.list.filter(({ state }) => !without.includes(state));
   if (list.length === 0) return [];
   const failed = list.filter(({ state }) => state === "failed");
   const inodes = failed.flatMap(({ ip, port }) =>
@@ -346,5 +349,7 @@ async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Pr
   const isOurs = ([name, found]: (typeof names)[number]): boolean =>
     found.some(({ ours, address }) => ours || written.get(name) === address);
   const stale = dead ? names.filter(isOurs).length : 0;
-  return judgeLeftovers(facts, stale, hostsPath);
+  const left = dead ? await settingsLeft(stateFolder) : [];
+  const places = left.map(({ kind, path }) => (kind === "aliases" ? "addresses on lo0" : path));
+  return judgeLeftovers(facts, stale, hostsPath, places);
 }

@@ -50,7 +50,9 @@ export function judgeEnvironment(env: Env, of: "daemon" | "command"): Finding[] 
           warning(
             "environment",
             `the ${of} was started with ${leftOut.join(", ")}, without effect`,
-            "remove them: the runtime reads them before ngrokd begins, and BUN_OPTIONS runs code then",
+            `remove them: the runtime reads them before ngrokd begins${
+              leftOut.includes("BUN_OPTIONS") ? ", and BUN_OPTIONS runs code then" : ""
+            }`,
           ),
         ]),
     ...code.map((name) =>

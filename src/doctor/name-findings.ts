@@ -5,6 +5,7 @@ import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { hostsOrder, servicesIn } from "../machine/resolver/way.ts";
 import { NgrokdError } from "../model/error.ts";
 import { isSameIpv6 } from "../model/ip.ts";
 import { type Attempt, attempt } from "./attempt.ts";
@@ -39,7 +40,7 @@ export async function lookAtHosts(path: string): Promise<HostsFacts> {
   return {
     path,
     names: hostsLines(text),
-    order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim(),
+    order: hostsOrder(nsswitch),
   };
 }
 
@@ -155,7 +156,7 @@ const writeAgain = "`ngrokd refresh` writes it again; did another program change
 function orderFix({ order }: HostsFacts): string {
   if (order === undefined)
     return "does this system's resolver read the hosts file? use the address instead of the name";
-  const services = order.replaceAll(/\[[^\]]*\]/g, "").split(/\s+/);
+  const services = servicesIn(order);
   if (!services.includes("files"))
     return `"hosts: ${order}" in /etc/nsswitch.conf lacks "files": put it first`;
   if (services[0] !== "files")

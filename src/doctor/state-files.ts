@@ -217,17 +217,27 @@ export async function lookForLeftovers(
 
 /**
  * Pure: leftovers of a crash. `stale`: the number of names in ngrokd's section
- * of the hosts file while no daemon runs.
+ * of the hosts file while no daemon runs. `settings`: the places of other
+ * settings that a daemon has left.
  */
 export function judgeLeftovers(
   { temporary, interrupted, unread }: LeftoverFacts,
   stale: number,
   hostsPath: string,
+  settings: readonly string[] = [],
 ): Finding[] {
   const findings: Finding[] = [];
+  const fix = "start the daemon, which cleans up first, or remove them with `sudo ngrokd undo`";
+  if (settings.length > 0)
+    findings.push(
+      warning(
+        "leftovers",
+        `a daemon that did not stop properly has left its settings in ${settings.join(" and ")}`,
+        fix,
+      ),
+    );
   if (stale > 0) {
     const what = stale === 1 ? "a name that leads" : `${stale} names that lead`;
-    const fix = "start the daemon, which cleans up first, or remove them with `sudo ngrokd undo`";
     findings.push(
       warning(
         "leftovers",
@@ -264,5 +274,5 @@ export function judgeLeftovers(
           "run this command with sudo",
         ),
       ]
-    : [ok("leftovers", "none: no unfinished files, no names of a dead daemon")];
+    : [ok("leftovers", "none: no unfinished files, no names or settings of a dead daemon")];
 }

@@ -4,8 +4,7 @@ import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { parseIp, parseIp6 } from "../model/ip.ts";
-import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
+import { readable } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
 import { holdersOf } from "../net/socket-holders.ts";
@@ -18,52 +17,14 @@ import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather
 import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
 import { judgeDaemon, judgeDns, judgeListener } from "./judge.ts";
 import { judgeName, resolved } from "./name-findings.ts";
+import { isAt, isNamed, meantBy, type Question, subjectOf, unserved } from "./question.ts";
 import { socketsAt } from "./sockets.ts";
-
-/** The subject of `ngrokd why`. */
-export interface Question {
-  /** A host name, or an address from ngrokd. */
-  readonly host: string;
-  /** Undefined if the text has no port. */
-  readonly port: number | undefined;
-}
 
 /** The steps of one endpoint, from its name to ngrok's response. */
 export interface Way {
   /** `host:port`, or the question itself if no endpoint fits. */
   readonly subject: string;
   readonly steps: readonly Finding[];
-}
-
-const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, tls: 443 };
-
-/**
- * Reads `host`, `host:port` or a URL with any path. Upper case and a trailing
- * dot are allowed.
- */
-export function parseQuestion(text: string): Parsed<Question> {
-  const ip6 = parseIp6(text.trim().replace(/^\[(.*)\]$/, "$1"));
-  if (ip6.ok) return parsed({ host: ip6.value, port: undefined });
-  const parts = partsOf(text);
-  if (parts === undefined) return unparsed(`${quote(text)} is neither host[:port] nor a URL`);
-  const { name, port } = parts;
-  if (port !== undefined && (port < 1 || port > 65535))
-    return unparsed(`the port of ${quote(text)} is not 1 to 65535`);
-  const ip = parseIp(name);
-  if (ip.ok) return parsed({ host: ip.value, port });
-  const host = parseHostname(name);
-  return host.ok ? parsed({ host: host.value, port }) : host;
-}
-
-/** The name and the port in a text, both unchecked. */
-function partsOf(text: string): { name: string; port: number | undefined } | undefined {
-  const match =
-    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:[^/?#@]*@)?([^/?#:@]*)(?::(\d{1,5}))?(?:[/?#].*)?$/is.exec(
-      text.trim(),
-    );
-  if (match === null) return undefined;
-  const [, scheme = "", name = "", port] = match;
-  return { name, port: port === undefined ? defaultPorts[scheme.toLowerCase()] : Number(port) };
 }
 
 /**
@@ -86,80 +47,12 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
   return await Promise.all(
     items.map((item) =>
-      item.state === "wildcard" && question.host !== ""
+      item.state === "wildcard"
         ? followedBelow(item, question.host, first, place, local)
         : followed(question, item, first, place, local),
     ),
   );
 }
-
-/**
- * Pure: the items of the daemon's list that match the question. An endpoint
- * that is not served may have only a URL. If that is a wildcard, it matches
- * names below it that no other endpoint has.
- */
-export function meantBy(question: Question, list: readonly ListItem[]): ListItem[] {
-  const there = list.filter(({ state }) => state !== "draining");
-  const exact = there.filter((item) => isMeant(item, question));
-  return exact.length > 0
-    ? exact
-    : longestAtEachPort(
-        there.filter((item) => item.state in unnamed && isCovered(item.url, question)),
-      );
-}
-
-/** A longer wildcard goes before a shorter one. */
-function longestAtEachPort(items: readonly ListItem[]): ListItem[] {
-  const sizeOf = ({ url }: ListItem): number => partsOf(url)?.name.length ?? 0;
-  const byPort = new Map<number | undefined, ListItem>();
-  for (const item of items.toSorted((a, b) => sizeOf(b) - sizeOf(a))) {
-    const port = partsOf(item.url)?.port;
-    if (!byPort.has(port)) byPort.set(port, item);
-  }
-  return items.filter((item) => [...byPort.values()].includes(item));
-}
-
-const unserved: Readonly<Partial<Record<ListItem["state"], string>>> = {
-  unsupported: "it cannot be served",
-  refused: "its name is refused",
-  paused: "it is not served",
-};
-/** Endpoints in these states may have no host name. */
-const unnamed = { ...unserved, wildcard: "" };
-
-const isMeant = (item: ListItem, question: Question): boolean =>
-  item.state in unnamed ? isNamed(item.url, question) : isAt(item, question);
-
-const isAt = (
-  { hostname, ip, ip6, port, network_port: forOthers, aliases }: ListItem,
-  question: Question,
-): boolean =>
-  [hostname, ip, ip6, ...(aliases ?? [])].includes(question.host) &&
-  [port, forOthers].includes(question.port ?? port);
-
-/**
- * Whether a URL, which may be invalid, has this name, and this port if both
- * have one.
- */
-function isNamed(url: string, question: Question): boolean {
-  const { name, port } = partsOf(url) ?? { name: "", port: undefined };
-  return (
-    name.toLowerCase().replace(/\.$/, "") === question.host &&
-    (question.port ?? port) === (port ?? question.port)
-  );
-}
-
-/** The same for a wildcard URL and a name below it, at any depth. */
-function isCovered(url: string, question: Question): boolean {
-  const { name = "" } = partsOf(url) ?? {};
-  const zone = name.toLowerCase().replace(/\.$/, "");
-  if (!zone.startsWith("*.") || !question.host.endsWith(zone.slice(1))) return false;
-  const label = question.host.slice(0, -(zone.length - 1));
-  return label !== "" && isNamed(url.replace("*", label), question);
-}
-
-const subjectOf = ({ host, port }: Question): string =>
-  port === undefined ? host : `${host}:${port}`;
 
 async function followed(
   question: Question,

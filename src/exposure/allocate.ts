@@ -56,15 +56,15 @@ export function allocate(input: {
   pins?: ReadonlyMap<Hostname, Ip>;
 }): Allocation {
   const { range, avoid, pins = new Map<Hostname, Ip>() } = input;
-  const wanted = new Set(input.wanted);
-  const { fixed, failed } = pinned([...wanted].sort(), pins, range);
+  const wanted = new Set(input.wanted.toSorted());
+  const { fixed, failed } = pinned(wanted, pins, range);
   const others = [...input.saved].filter(([name, ip]) => !pins.has(name) && !fixed.has(ip));
   const kept = firstHolders(new Map(others), range, avoid);
   const gone = [...kept].filter(([name]) => !wanted.has(name)).slice(-remembered);
   const held = new Set([...kept.values(), ...pins.values()]);
   const free = freeAddresses(range, held, gone, avoid);
   const present = new Map<Hostname, Ip>();
-  for (const name of [...wanted].sort()) {
+  for (const name of wanted) {
     if (failed.has(name)) continue;
     const pin = pins.get(name);
     const ip = pin ?? kept.get(name) ?? free.next().value;
@@ -88,20 +88,23 @@ export interface Supply {
 }
 
 /**
- * The supply of addresses that an allocation leaves. Each name costs the same,
- * however many there are. `present` has the names that must keep theirs; the
- * address of another name is given away last, the longest absent name first.
+ * The supply of addresses that an allocation leaves. Each name without a pin
+ * costs the same, however many there are. `present` has the names that must
+ * keep theirs; the address of another name is given away last, the longest
+ * absent name first. An address of `pins` is for its name alone.
  */
 export function createSupply(
   before: Assignment,
   present: ReadonlySet<Hostname>,
   range: Subnet,
+  pins: ReadonlyMap<Hostname, Ip> = new Map(),
 ): Supply {
   const assignment = new Map(before);
   const gone = [...before].filter(([name]) => !present.has(name));
   const absent = new Map(gone.map(([name, ip]) => [ip, name]));
   const wereAbsent = new Set(absent.keys());
-  const free = freeAddresses(range, new Set(before.values()), gone, new Set());
+  const pinned = new Set(pins.values());
+  const free = freeAddresses(range, new Set([...before.values(), ...pinned]), gone, pinned);
   const give = (name: Hostname, ip: Ip): Ip => {
     absent.delete(ip);
     // At the end of the map, as the latest name.
@@ -112,9 +115,11 @@ export function createSupply(
   return {
     assignment,
     take(name, isUsable) {
+      const pin = pins.get(name);
+      if (pin !== undefined) return isUsable(pin) ? takePin(name, pin) : undefined;
       const kept = assignment.get(name);
       const isKept = kept !== undefined && subnetHas(range, kept) && !isReserved(kept);
-      if (isKept && isUsable(kept)) return give(name, kept);
+      if (isKept && !pinned.has(kept) && isUsable(kept)) return give(name, kept);
       // Not for…of, which would end the generator at the first address.
       for (let next = free.next(); !next.done; next = free.next()) {
         const ip = next.value;
@@ -127,6 +132,17 @@ export function createSupply(
       return undefined;
     },
   };
+
+  function takePin(name: Hostname, pin: Ip): Ip | undefined {
+    if (!subnetHas(range, pin) || isTaken(range, pin)) return undefined;
+    for (const [owner, ip] of assignment) {
+      if (ip !== pin || owner === name) continue;
+      // The next allocation takes it from a name that is present.
+      if (absent.get(pin) !== owner) return undefined;
+      assignment.delete(owner);
+    }
+    return give(name, pin);
+  }
 }
 
 /**
@@ -152,7 +168,7 @@ const others: ReadonlySet<string> = new Set([
 
 /** The pinned addresses of these names, and the pins that cannot be used. */
 function pinned(
-  names: readonly Hostname[],
+  names: Iterable<Hostname>,
   pins: ReadonlyMap<Hostname, Ip>,
   range: Subnet,
 ): { fixed: ReadonlyMap<Ip, Hostname>; failed: Map<Hostname, string> } {

@@ -218,7 +218,7 @@ function admit(
 }
 
 /** Pure: the verdict on a name that is not forbidden. */
-export function verdictOn(subject: Subject, { aliases, judge }: Policy): Verdict {
+function verdictOn(subject: Subject, { aliases, judge }: Policy): Verdict {
   const host = aliases?.get(subject as Hostname);
   if (host !== undefined)
     return { kind: "refused", reason: `names.alias gives its name to "${host}"` };

@@ -32,8 +32,7 @@ export function forbiddenName(name: Hostname, own: OwnNames): string | undefined
   if (own.hostnames.some((hostname) => formsOf(hostname, own.searched ?? []).includes(name)))
     return `${quote(name)} is this machine's own name`;
   const pins = own.pinned?.get(name) ?? [];
-  const ownAddresses = new Set((own.addresses ?? []).map(canonicalAddress));
-  if (pins.some((pin) => isLoopbackAddress(pin) || ownAddresses.has(canonicalAddress(pin))))
+  if (pins.some((pin) => isLoopbackAddress(pin) || isOwnAddress(pin, own)))
     return `${quote(name)} is one of this machine's own names in its hosts file`;
   if (pins.length > 0)
     return `another line of the hosts file gives ${quote(name)} an address of its own, ${pins.join(", ")}, and that line counts`;
@@ -95,6 +94,9 @@ function formsOf(hostname: string, searched: readonly string[]): string[] {
 /** 127.0.0.1, 127.0.1.1 and ::1, which hosts files give to the machine. */
 const isLoopbackAddress = (text: string): boolean =>
   ["127.0.0.1", "127.0.1.1", "::1", "::ffff:7f00:1"].includes(canonicalAddress(text));
+
+const isOwnAddress = (text: string, { addresses = [] }: OwnNames): boolean =>
+  addresses.map(canonicalAddress).includes(canonicalAddress(text));
 
 /** An IPv6 address has many spellings, and a URL one. */
 function canonicalAddress(text: string): string {

@@ -39,10 +39,11 @@ export function plan(
     const { id } = doorway.door;
     const known = present.get(id);
     if (known === undefined) open.push(doorway);
+    else if (sameRoutes(known, doorway)) unwanted.delete(id);
     else if (hasHeir(known, doorway)) reopen.push(doorway);
     else {
       unwanted.delete(id);
-      if (!sameRoutes(known, doorway)) reroute.push(doorway);
+      reroute.push(doorway);
     }
   }
   const leaving = Map.groupBy(

@@ -178,9 +178,15 @@ function joined(doorways: readonly Doorway[]): Doorway[] {
 const greetingOf = (routes: readonly Route[]): Door["greet"] =>
   routes.some(({ match }) => match.kind === "name") ? "named" : "fixed";
 
-/** In an order that does not depend on that of the endpoints. */
+/**
+ * In an order that does not depend on that of the endpoints. A door on all
+ * addresses may have thousands of routes, so each text is made once.
+ */
 const inOrder = (routes: readonly Route[]): Route[] =>
-  routes.toSorted((a, b) => compare(textOf(a), textOf(b)));
+  routes
+    .map((route) => ({ route, text: textOf(route) }))
+    .sort((a, b) => compare(a.text, b.text))
+    .map(({ route }) => route);
 
 const textOf = ({ match, target }: Route): string =>
   `${match.at ?? "~"} ${target.binding.key} ${match.kind}`;

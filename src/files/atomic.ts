@@ -72,6 +72,16 @@ export async function writeFileAtomic(
   }
 }
 
+/**
+ * Removes a file; a missing file is a success. Rejects with NgrokdError
+ * `permission` or `state`.
+ */
+export async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
+  });
+}
+
 /** Bytes of one file. The last list of endpoints is by far the largest. */
 const readLimit = 128 * 1024 * 1024;
 

@@ -68,7 +68,7 @@ export function diagRequest({ own, other }: Ends, sequence: number): Uint8Array 
 export function diagReply(bytes: Uint8Array, request: Uint8Array): DiagReply {
   if (bytes.length < headerLength + 4) return { kind: "unusable" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (!isEqual(bytes.subarray(8, 12), request.subarray(8, 12))) return { kind: "stray" };
+  if (!isSame(bytes, 8, request, 8, 4)) return { kind: "stray" };
   const type = view.getUint16(4, true);
   if (type === errorType)
     return { kind: view.getInt32(headerLength, true) === -noEntry ? "none" : "unusable" };
@@ -90,34 +90,41 @@ export function addressBytes(host: string): number[] | undefined {
   const plain = host.replace(/%.*$/, "");
   if (!isIpv6(plain)) return undefined;
   const bytes = ipv6Bytes(plain);
-  return isMapped(bytes) ? bytes.slice(12) : bytes;
+  return isMapped(bytes, 0) ? bytes.slice(12) : bytes;
 }
 
-function isMapped(bytes: ArrayLike<number>): boolean {
-  for (let i = 0; i < 12; i += 1) if (bytes[i] !== (i < 10 ? 0 : 0xff)) return false;
+function isMapped(bytes: ArrayLike<number>, at: number): boolean {
+  for (let i = 0; i < 12; i += 1) if (bytes[at + i] !== (i < 10 ? 0 : 0xff)) return false;
   return true;
 }
 
 /** Whether an answer is about the ends that the request names. */
 function isOf(bytes: Uint8Array, request: Uint8Array): boolean {
   const isIpv4 = request[16] === ipv4Family;
-  const isSame = (at: number, asked: number): boolean =>
-    isAddress(bytes.subarray(at, at + 16), request.subarray(asked, asked + 16), isIpv4);
   return (
-    isEqual(bytes.subarray(20, 24), request.subarray(24, 28)) && isSame(24, 28) && isSame(40, 44)
+    isSame(bytes, 20, request, 24, 4) &&
+    isAddress(bytes, 24, request, 28, isIpv4) &&
+    isAddress(bytes, 40, request, 44, isIpv4)
   );
 }
 
 /** The field of an address has 16 bytes; of IPv4 it uses the first four. */
-function isAddress(field: Uint8Array, asked: Uint8Array, isIpv4: boolean): boolean {
-  if (!isIpv4) return isEqual(field, asked);
-  const four = asked.subarray(0, 4);
+function isAddress(
+  bytes: Uint8Array,
+  at: number,
+  request: Uint8Array,
+  asked: number,
+  isIpv4: boolean,
+): boolean {
+  if (!isIpv4) return isSame(bytes, at, request, asked, 16);
   return (
-    isEqual(field.subarray(0, 4), four) || (isMapped(field) && isEqual(field.subarray(12), four))
+    isSame(bytes, at, request, asked, 4) ||
+    (isMapped(bytes, at) && isSame(bytes, at + 12, request, asked, 4))
   );
 }
 
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.length; i += 1) if (a[i] !== b[i]) return false;
-  return a.length === b.length;
+/** Compares in place: a view for each part would be garbage. */
+function isSame(a: Uint8Array, at: number, b: Uint8Array, from: number, length: number): boolean {
+  for (let i = 0; i < length; i += 1) if (a[at + i] !== b[from + i]) return false;
+  return true;
 }

@@ -1,12 +1,12 @@
 import { networkInterfaces } from "node:os";
 
-/** How soon an unknown address is looked up again, in milliseconds. */
+/** How long the addresses are believed, in milliseconds. */
 const restMs = 1000;
 
 /**
  * Returns whether an address is one of this machine's interfaces. They are read
- * again if an address is unknown, at most once a second: a stranger must not
- * make the daemon busy.
+ * at most once a second: a stranger must not make the daemon busy. A known
+ * address is read again too, since another machine may have it by now.
  */
 export function createOwnAddresses(
   interfaces = networkInterfaces,
@@ -15,7 +15,7 @@ export function createOwnAddresses(
   let known: ReadonlySet<string> = new Set();
   let readAt = Number.NEGATIVE_INFINITY;
   return (address) => {
-    if (!known.has(address) && now() - readAt >= restMs) {
+    if (now() - readAt >= restMs) {
       readAt = now();
       const lists = Object.values(interfaces());
       known = new Set(lists.flatMap((list = []) => list.map((one) => one.address)));

@@ -7,6 +7,8 @@ import { type Moved, startWatch } from "./wake.ts";
 export interface RepairDeps {
   /** `guard` returns whether a pass has to follow. */
   readonly names: { guard(): Promise<boolean> };
+  /** Never rejects. */
+  readonly resolver: { guard(): Promise<void> };
   readonly doors: DoorsToMend;
   /** `guard` returns whether a pass has to follow. */
   readonly link: { guard(): Promise<boolean>; devices(): readonly string[] };
@@ -66,6 +68,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   let swept = false;
   let lastLook = { at: started, cpuMs: cpuMs() };
   let lastMend = neverMended;
+  let isAskingResolver = false;
 
   return watch({ moved, look, ownDevices: link.devices });
 
@@ -78,12 +81,25 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
 
   async function look(): Promise<void> {
     checkConfig();
+    guardResolver();
     if (await link.guard()) deps.kick();
     if (await names.guard()) deps.kick();
     await mendDoors();
     if (swept || performance.now() - started < sweepAfterMs) return;
     swept = true;
     await deps.sweep();
+  }
+
+  /**
+   * Not waited for: programs that hang take longer than a look, and a long look
+   * counts as sleep.
+   */
+  function guardResolver(): void {
+    if (isAskingResolver) return;
+    isAskingResolver = true;
+    void deps.resolver.guard().finally(() => {
+      isAskingResolver = false;
+    });
   }
 
   async function mendDoors(): Promise<void> {

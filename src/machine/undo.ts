@@ -1,6 +1,7 @@
-import { readFile, stat, unlink } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
-import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
+import { ensureWritableFolder, errnoOf, fileError, removeFile } from "../files/atomic.ts";
 import { stateFiles } from "../files/state-folder.ts";
 import { type Change, forgetChange, readJournal, sha256 } from "../journal/journal.ts";
 import { NgrokdError } from "../model/error.ts";
@@ -8,7 +9,7 @@ import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
 import { type AliasUndo, aliasesThere, takeAliasesBack } from "./link/darwin.ts";
-import { afterRemoval, resolverStep, takeResolverBack } from "./resolver/undo.ts";
+import { afterRemoval, isZoneFile, resolverStep, takeResolverBack } from "./resolver/undo.ts";
 
 /**
  * The result for one change: taken back, already gone, or kept with a reason.
@@ -47,6 +48,34 @@ export async function planUndo(
   );
 }
 
+/**
+ * The settings of the machine's resolver and interfaces that are in the journal
+ * and still there: without a daemon they lead to a server that nobody runs. A
+ * journal that cannot be read names none. Never rejects.
+ */
+export async function settingsLeft(
+  stateFolder: string,
+  aliases: AliasUndo = {},
+): Promise<readonly Change[]> {
+  const changes = await readJournal(stateFolder).catch(() => []);
+  const left = await Promise.all(changes.map((change) => isSettingThere(change, aliases)));
+  return changes.filter((_, i) => left[i]);
+}
+
+async function isSettingThere(change: Change, aliases: AliasUndo): Promise<boolean> {
+  switch (change.kind) {
+    case "hosts":
+      return false;
+    case "file":
+      return isZoneFile(change.path) && existsSync(change.path);
+    case "aliases":
+      return aliasesThere(change.addresses, aliases).length > 0;
+    case "resolv-conf":
+    case "resolved":
+      return (await resolverStep(change)).isThere;
+  }
+}
+
 export interface UndoDeps {
   readonly owners: OwnerDeps;
   readonly remove?: typeof removeFile;
@@ -73,16 +102,6 @@ export async function undo(
 }
 
 /**
- * Removes a file; a missing file is a success. Rejects with NgrokdError
- * `permission` or `state`.
- */
-export async function removeFile(path: string): Promise<void> {
-  await unlink(path).catch((error: unknown) => {
-    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
-  });
-}
-
-/**
  * The addresses in the assignment file. A damaged file has none; then only the
  * section is removed.
  */
@@ -101,7 +120,7 @@ async function stepFor(
   }: { written: () => Assignment; owners: OwnerDeps; aliases?: AliasUndo },
 ): Promise<Step> {
   if (change.kind === "hosts") {
-    const owner = await livingOwner(change.path, owners).catch(() => undefined);
+    const owner = await livingOwner(change.path, owners);
     if (owner !== undefined) {
       const reason = `a running daemon keeps its names there, ${ownerText(owner)}`;
       return { change, action: "keep", reason };

@@ -39,9 +39,14 @@ export async function wantedPorts(places = usualPlaces): Promise<WantedPorts> {
   return new Map([...ofSshd, ...ofUnits]);
 }
 
-/** Pure: the ports of `Port` lines (sshd_config(5)). */
+/**
+ * Pure: the ports of `Port` lines, and of `ListenAddress` lines for all
+ * addresses (sshd_config(5)).
+ */
 export function sshdPorts(text: string): number[] {
-  return [...text.matchAll(/^\s*port[\s=]+(\d{1,5})\s*$/gim)].map(([, port]) => Number(port));
+  const line =
+    /^[ \t]*(?:port[ \t=]+|listenaddress[ \t=]+(?:0\.0\.0\.0|\[::\]):)(\d{1,5})\s*(?:#.*)?$/gim;
+  return [...text.matchAll(line)].map(([, port]) => Number(port));
 }
 
 /**
@@ -61,10 +66,23 @@ export function socketPorts(text: string): number[] {
 /** Pure: the warning for an endpoint at this port; "" if none is due. */
 export function wantedText(port: number, wanted: WantedPorts): string {
   const path = wanted.get(port);
-  return path === undefined
+  if (path !== undefined)
+    return `"${path}" wants port ${port} on all addresses: its program cannot start while this endpoint is served`;
+  const name = remoteLogins.get(port);
+  return name === undefined
     ? ""
-    : `"${path}" wants port ${port} on all addresses: its program cannot start while this endpoint is served`;
+    : `port ${port} is for remote logins (${name}): a server for them cannot start on all addresses while this endpoint is served`;
 }
+
+/**
+ * Further ports for remote logins (/etc/services), whose servers have
+ * configurations in many places. ssh's own is reserved.
+ */
+const remoteLogins: ReadonlyMap<number, string> = new Map([
+  [23, "telnet"],
+  [513, "login"],
+  [514, "shell"],
+]);
 
 async function filesIn(folder: string, end: string): Promise<(readonly [string, string])[]> {
   const names = await readdir(folder).catch(() => []);

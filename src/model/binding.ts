@@ -50,16 +50,32 @@ export interface BadEndpoint {
   readonly reason: string;
 }
 
+/** The endpoints of a list, grouped and sorted by key. */
+export interface Bindings {
+  readonly bindings: readonly Binding[];
+  readonly wildcards: readonly Wildcard[];
+  /** Endpoints that cannot be served. */
+  readonly bad: readonly BadEndpoint[];
+}
+
+/** A pass needs the same groups many times, and most passes the same list. */
+const known = new WeakMap<readonly ApiEndpoint[], Bindings>();
+
 /**
  * Pure: groups the endpoints of the API by host and port. An endpoint that
  * cannot be served is in `bad` and does not affect the others. The results are
- * sorted by key, so the order of the endpoints does not matter.
+ * sorted by key, so the order of the endpoints does not matter. The same list
+ * gives the same result, without any work.
  */
-export function bindingsOf(endpoints: readonly ApiEndpoint[]): {
-  bindings: Binding[];
-  wildcards: Wildcard[];
-  bad: BadEndpoint[];
-} {
+export function bindingsOf(endpoints: readonly ApiEndpoint[]): Bindings {
+  const before = known.get(endpoints);
+  if (before !== undefined) return before;
+  const bindings = grouped(endpoints);
+  known.set(endpoints, bindings);
+  return bindings;
+}
+
+function grouped(endpoints: readonly ApiEndpoint[]): Bindings {
   const found = new Map<string, { target: EndpointUrl; url: string; ids: Set<string> }>();
   const bad = new Map<string, BadEndpoint>();
   const inOrder = [...endpoints].sort(

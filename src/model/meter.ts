@@ -76,6 +76,16 @@ export const createMeter = (): Meter => ({
 export const noErrors = (): Record<ErrorKind, number> =>
   Object.fromEntries(errorKinds.map((kind) => [kind, 0])) as Record<ErrorKind, number>;
 
+/** Adds the counters of connections that have ended. */
+export function addCounts(sum: Meter, meter: Meter): void {
+  sum.total += meter.total;
+  sum.bytesUp += meter.bytesUp;
+  sum.bytesDown += meter.bytesDown;
+  sum.refused += meter.refused;
+  sum.errors += meter.errors;
+  for (const kind of errorKinds) sum.errorsBy[kind] += meter.errorsBy[kind];
+}
+
 export function countError(meter: Meter, kind: ErrorKind): void {
   meter.errors += 1;
   meter.errorsBy[kind] += 1;

@@ -25,6 +25,17 @@ export interface CertificateFacts {
   readonly fingerprint256: string;
 }
 
+/** `wildcard`: each name below it has an address and a state of its own. */
+export const endpointStates = [
+  "listening",
+  "wildcard",
+  "failed",
+  "unsupported",
+  "refused",
+  "paused",
+  "draining",
+] as const;
+
 /** How one endpoint fares. `reason` is empty while it listens. */
 export interface EndpointState {
   readonly ids: readonly string[];
@@ -35,15 +46,7 @@ export interface EndpointState {
   readonly ip: AnyIp | "";
   /** The second address; empty if there is none. */
   readonly ip6: Ip6 | "";
-  /** `wildcard`: each name below it has an address and a state of its own. */
-  readonly state:
-    | "listening"
-    | "wildcard"
-    | "failed"
-    | "unsupported"
-    | "refused"
-    | "paused"
-    | "draining";
+  readonly state: (typeof endpointStates)[number];
   readonly reason: string;
   readonly warning: string;
   /** Its other names, from the configuration. */
@@ -51,6 +54,20 @@ export interface EndpointState {
   readonly meter: Meter;
   /** Undefined if it is not meant for other machines. */
   readonly network?: NetworkState;
+}
+
+/** Pure: whether an endpoint, or the names below it, can be used. */
+export const isServed = (state: EndpointState["state"]): boolean =>
+  state === "listening" || state === "wildcard";
+
+/** Pure: the number of endpoints in each state. */
+export function stateCounts(
+  endpoints: readonly Pick<EndpointState, "state">[],
+): Record<EndpointState["state"], number> {
+  const none = endpointStates.map((state) => [state, 0]);
+  const counts: Record<EndpointState["state"], number> = Object.fromEntries(none);
+  for (const { state } of endpoints) counts[state] += 1;
+  return counts;
 }
 
 /** How other machines reach an endpoint. */

@@ -75,6 +75,7 @@ export function createNames(deps: NamesDeps): Names {
     subjects: undefined,
     listed: new Set(),
     reported: false,
+    answered: new Set(),
     waiting: 0,
     changes: 0,
     saved: "",
@@ -107,6 +108,8 @@ interface State extends NamesDeps {
   listed: ReadonlySet<Subject>;
   /** Whether the names of an earlier version were looked up and reported. */
   reported: boolean;
+  /** Those of them about which the name servers have replied. */
+  readonly answered: Set<Subject>;
   /** How many calls wait for answers. */
   waiting: number;
   changes: number;
@@ -154,7 +157,7 @@ async function look(
   rules: NameRules,
   withinMs: number,
 ): Promise<boolean> {
-  const { found, asking } = state;
+  const { found, asking, answered } = state;
   const kept = state.assignment();
   // The same list comes with every pass, often as the same object.
   if (state.subjects !== subjects) state.listed = new Set(subjects);
@@ -170,7 +173,9 @@ async function look(
   }
   const fresh = undecided.filter((subject) => !isKnown(subject));
   const again = undecided.filter((subject) => isDue(state, found.get(subject)));
-  const before = state.reported ? [] : undecided.filter((one) => kept.has(one) && !found.has(one));
+  const before = state.reported
+    ? []
+    : undecided.filter((one) => kept.has(one) && !found.has(one) && !answered.has(one));
   const unasked = [...fresh, ...again].filter((subject) => !asking.has(subject));
   if (unasked.length > 0) ask(state, unasked);
   if (!state.reported && !asking.has(reportMark)) report(state, before);
@@ -291,20 +296,24 @@ const mostKept = 4;
 
 /**
  * Names that an earlier version has served stay. Those that would be refused
- * now are reported, once.
+ * now are reported, each once. Names on which the name servers were silent are
+ * left to the next pass.
  */
 function report(state: State, subjects: readonly Subject[]): void {
+  const { answered } = state;
   const odd = new Map<Subject, Standing>();
-  let silent = false;
   const end = inquire(state, subjects, (subject, answer) => {
     const standing = standingIn(answer);
-    if (standing === undefined) silent = true;
-    else if (isRefused(standing)) odd.set(subject, standing);
+    if (standing === undefined) return;
+    answered.add(subject);
+    if (isRefused(standing)) odd.set(subject, standing);
   }).then(async () => {
     state.asking.delete(reportMark);
-    if (silent) return;
-    state.reported = true;
-    await save(state);
+    state.reported = subjects.every((subject) => answered.has(subject));
+    if (state.reported) {
+      answered.clear();
+      await save(state);
+    }
     tell(state, odd);
   });
   state.asking.set(reportMark, end);

@@ -1,3 +1,4 @@
+import type { Shared } from "../access/guard.ts";
 import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
@@ -33,6 +34,8 @@ export interface Doors {
   readonly draining: ReadonlySet<Lane>;
   /** The connections that ended before their endpoint was known. */
   readonly strangers: Meter;
+  /** The sums of the endpoints that are gone. */
+  readonly departed: Meter;
   /**
    * Opens, reroutes and closes doors, in this order. Live connections go on;
    * those of a closed door are reset after `drainMs` milliseconds. Returns the
@@ -73,7 +76,9 @@ export interface LiveDoor extends Doorway {
 /** Where the connections of a door go. */
 interface Entry {
   board: Switchboard<Lane>;
-  /** Clients whose endpoint is not known yet. */
+  /** The endpoints for clients that name a host. */
+  shared: readonly Shared[];
+  /** Clients without an endpoint. */
   readonly reception: Reception;
 }
 
@@ -98,6 +103,7 @@ export function createDoors(options: DoorOptions): Doors {
     draining: new Set(),
     meters: new Map(),
     strangers: createMeter(),
+    departed: createMeter(),
     open: 0,
     systemTells: false,
     isLive: (lane) => present.get(lane.doorway.door.id)?.lanes.some((one) => one === lane) === true,
@@ -109,6 +115,7 @@ export function createDoors(options: DoorOptions): Doors {
     present: state.present,
     draining: state.draining,
     strangers: state.strangers,
+    departed: state.departed,
     apply: (steps, drainMs) => apply(state, steps, drainMs),
     drain: (drainMs, hurry) => drain(state, drainMs, hurry),
     mend: (listening) => mend(state, listening),
@@ -146,7 +153,7 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
   const lanes = createLanes(state, doorway, doorway.routes);
-  const entry = { board: createSwitchboard(lanes), reception: createReception() };
+  const entry = { ...leadingTo(lanes), reception: createReception() };
   try {
     const listener = await listen(state, doorway, entry);
     for (const lane of lanes) holdMeter(state, lane);
@@ -155,6 +162,11 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   } catch (error) {
     return listenReason(error, doorway);
   }
+}
+
+function leadingTo(lanes: readonly Lane[]): Pick<Entry, "board" | "shared"> {
+  const board = createSwitchboard(lanes);
+  return { board, shared: board.named.map(({ route }) => sharedBy(route)) };
 }
 
 /** Connections of a route that is gone drain as those of a closed door do. */
@@ -174,7 +186,7 @@ function rerouteDoor(state: State, doorway: Doorway, drainMs: number): void {
     lane.route = route;
     return [lane];
   });
-  live.entry.board = createSwitchboard(lanes);
+  Object.assign(live.entry, leadingTo(lanes));
   present.set(doorway.door.id, { ...live, ...doorway, lanes });
   cutLater(leave(state, [...before.values()]), drainMs);
 }
@@ -219,7 +231,8 @@ async function mend(
   const still = await listening();
   const mended: MendedDoor[] = [];
   for (const [id, door] of still === undefined ? [] : unlisted(missing, still)) {
-    if (present.get(id) === door) mended.push(await mendDoor(state, door));
+    const now = present.get(id);
+    if (now?.listener === door.listener) mended.push(await mendDoor(state, now));
   }
   return mended;
 }
@@ -228,14 +241,20 @@ async function mendDoor(state: State, live: LiveDoor): Promise<MendedDoor> {
   const { present } = state;
   const { door, routes, entry } = live;
   const doorway = { door, routes };
+  // It may get other routes meanwhile, or close.
+  const current = (): LiveDoor | undefined => {
+    const now = present.get(door.id);
+    return now?.listener === live.listener ? now : undefined;
+  };
   live.listener.close();
   try {
     const listener = await listen(state, doorway, entry);
-    if (present.get(door.id) === live) present.set(door.id, { ...live, listener });
-    else listener.close();
+    const now = current();
+    if (now === undefined) listener.close();
+    else present.set(door.id, { ...now, listener });
     return { doorway, reason: undefined };
   } catch (error) {
-    if (present.get(door.id) === live) closeDoor(state, door.id);
+    if (current() !== undefined) closeDoor(state, door.id);
     return { doorway, reason: listenReason(error, doorway) };
   }
 }
@@ -268,8 +287,7 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
   const onConn = (conn: Conn): void => {
     const lane = entry.board.laneFor(conn);
     if (lane !== undefined) lane.carry(conn);
-    else if (entry.board.first === undefined) conn.abort();
-    else welcome(state, entry, entry.board.first, conn);
+    else welcome(state, entry, conn);
   };
   // A routed listener would take IPv6 alone.
   return state.net.listen({ host: ip, port }, onConn, { routed: !isWide(ip) });
@@ -279,7 +297,12 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
  * Receives a client that may use any endpoint of the door. All others would
  * hold places while they name none.
  */
-function welcome(state: State, entry: Entry, first: Lane, conn: Conn): void {
+function welcome(state: State, entry: Entry, conn: Conn): void {
+  const [first] = entry.board.named;
+  if (first === undefined) {
+    conn.abort();
+    return;
+  }
   const { id } = first.doorway.door;
   const decide = (mayUseAny: boolean): void => {
     if (mayUseAny) receive(state, entry, first, conn);
@@ -291,18 +314,14 @@ function welcome(state: State, entry: Entry, first: Lane, conn: Conn): void {
       refuse(conn, { key: id, meter: state.strangers, log }, { reason, detail, hint });
     }
   };
-  const lanes = state.present.get(id)?.lanes ?? [first];
-  const judged = state.guard.mayUseAny(
-    conn,
-    lanes.map(({ route }) => sharedBy(route)),
-  );
+  const judged = state.guard.mayUseAny(conn, entry.shared);
   if (judged instanceof Promise)
     void judged.then((may) => (state.present.has(id) ? decide(may) : conn.abort()));
   else decide(judged);
 }
 
-/** Reads the host that a client names. `first` is any lane of the door. */
-function receive(state: State, { reception, board }: Entry, first: Lane, conn: Conn): void {
+/** Reads the host that a client names. `first` is any lane of a name here. */
+function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
   const { strangers } = state;
   const { id } = first.doorway.door;
   const deps = state.forwarding(first.route.target.account);
@@ -312,9 +331,10 @@ function receive(state: State, { reception, board }: Entry, first: Lane, conn: C
     return;
   }
   state.open += 1;
-  reception.receive(conn, {
+  entry.reception.receive(conn, {
     limitMs: deps.openTimeoutMs,
-    laneOf: (host) => board.laneNamed(conn, host),
+    // The routes of this moment: those of the accept may be gone.
+    laneOf: (host) => entry.board.laneNamed(conn, host),
     leaves() {
       state.open -= 1;
     },

@@ -4,7 +4,7 @@ import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
 import type { Doorway, Route } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
-import { countError, createMeter, type Meter } from "../model/meter.ts";
+import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type ForwardDeps, forward } from "./forward.ts";
@@ -49,6 +49,8 @@ export interface LaneState extends LaneOptions {
    * its lanes share one meter, the draining ones too.
    */
   readonly meters: Map<string, { readonly meter: Meter; lanes: number }>;
+  /** The sums of the meters that no lane has any more. */
+  readonly departed: Meter;
   /** Open connections. */
   open: number;
   /** Whether the door of a lane listens, and has this lane. */
@@ -58,7 +60,7 @@ export interface LaneState extends LaneOptions {
 /** Returns the lanes that still carry connections. */
 export function leave(state: LaneState, lanes: readonly Lane[]): readonly Lane[] {
   const busy = lanes.filter(({ conns }) => conns.size > 0);
-  for (const lane of lanes) if (!busy.includes(lane)) dropMeter(state, lane);
+  for (const lane of lanes) if (lane.conns.size === 0) dropMeter(state, lane);
   for (const lane of busy) {
     state.draining.add(lane);
     void drained(lane).then(() => {
@@ -91,11 +93,13 @@ export function holdMeter({ meters }: LaneState, lane: Lane): void {
   meters.set(bindingKey(lane), shared);
 }
 
-function dropMeter({ meters }: LaneState, lane: Lane): void {
+function dropMeter({ meters, departed }: LaneState, lane: Lane): void {
   const shared = meters.get(bindingKey(lane));
   if (shared === undefined) return;
   shared.lanes -= 1;
-  if (shared.lanes === 0) meters.delete(bindingKey(lane));
+  if (shared.lanes > 0) return;
+  meters.delete(bindingKey(lane));
+  addCounts(departed, shared.meter);
 }
 
 const bindingKey = ({ route }: Lane): string => route.target.binding.key;

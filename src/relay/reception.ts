@@ -4,7 +4,7 @@ import { type Greeted, greet } from "./greet/greet.ts";
 import type { Named } from "./greet/naming.ts";
 import { refuse } from "./greet/refusal.ts";
 
-/** The clients of a shared door whose endpoint is not known yet. */
+/** The clients of a shared door that have no endpoint, or none yet. */
 export interface Reception {
   /** Reads the first bytes of a client, and hands it on or refuses it. */
   receive(conn: Conn, guest: Guest): void;
@@ -18,7 +18,7 @@ export interface Guest {
   readonly laneOf: (
     host: Named,
   ) => { readonly carry: (conn: Conn, speaks?: "http") => void } | undefined;
-  /** Called once, before the client is handed on or refused. */
+  /** Called once: before the client is handed on, or when it has gone. */
   readonly leaves: () => void;
   readonly refused: (refusal: Refusal) => void;
 }
@@ -43,25 +43,28 @@ export function createReception(): Reception {
 async function receive(waiting: Set<Conn>, conn: Conn, guest: Guest): Promise<void> {
   waiting.add(conn);
   const greeted = await greetWithin(conn, guest.limitMs);
-  waiting.delete(conn);
-  guest.leaves();
   const client = "host" in conn.remote ? conn.remote.host : "";
   if (typeof greeted === "string") {
-    conn.abort();
     guest.refused({ kind: greeted, reason: reasons[greeted], fields: { client } });
-    return;
+    conn.abort();
+  } else {
+    const { naming, bytes } = greeted;
+    const host = naming.kind === "unreadable" ? undefined : naming.host;
+    const lane = naming.kind === "unreadable" ? undefined : guest.laneOf(host);
+    if (lane !== undefined) {
+      waiting.delete(conn);
+      guest.leaves();
+      conn.unread(bytes);
+      lane.carry(conn, naming.kind === "http" ? "http" : undefined);
+      return;
+    }
+    const fields = host === undefined || host === "" ? { client } : { client, host };
+    guest.refused({ kind: "misdirected", reason: reasonOf(naming), fields });
+    await refuse(conn, naming);
   }
-  const { naming, bytes } = greeted;
-  const lane = naming.kind === "unreadable" ? undefined : guest.laneOf(naming.host);
-  if (lane !== undefined) {
-    conn.unread(bytes);
-    lane.carry(conn, naming.kind === "http" ? "http" : undefined);
-    return;
-  }
-  const host = naming.kind === "unreadable" ? undefined : naming.host;
-  const fields = host === undefined || host === "" ? { client } : { client, host };
-  guest.refused({ kind: "misdirected", reason: reasonOf(naming), fields });
-  await refuse(conn, naming);
+  await conn.closed;
+  waiting.delete(conn);
+  guest.leaves();
 }
 
 const reasons = {

@@ -85,6 +85,8 @@ export interface RelayStats {
   readonly ingress: IngressStats;
   /** See {@link Doors.strangers}. */
   readonly strangers: Meter;
+  /** See {@link Doors.departed}. */
+  readonly departed: Meter;
 }
 
 export interface RelayOptions {
@@ -156,13 +158,10 @@ export function createRelay(options: RelayOptions): Relay {
     },
     stats() {
       const { inAll, byDescriptors, byMemory } = connections();
+      const { open, strangers, departed } = doors;
+      const limit = Math.min(inAll, byDescriptors, byMemory);
       const stats = [...links.values()].map(({ ingress }) => ingress.stats);
-      return {
-        open: doors.open,
-        limit: Math.min(inAll, byDescriptors, byMemory),
-        ingress: stats.reduce(sumOf, noStats),
-        strangers: doors.strangers,
-      };
+      return { open, limit, ingress: stats.reduce(sumOf, noStats), strangers, departed };
     },
     trouble: (account) => linkOf(account).ingress.trouble,
     async drain(hurry) {

@@ -4,8 +4,8 @@ import type { Named } from "./greet/naming.ts";
 
 /** Finds the lane of a connection by the matches of the lanes' routes. */
 export interface Switchboard<Lane> {
-  /** The first lane; undefined if there is none. */
-  readonly first: Lane | undefined;
+  /** The lanes for clients that name a host. */
+  readonly named: readonly Lane[];
   /** The lane of a connection whose bytes do not matter. */
   laneFor(conn: Pick<Conn, "local">): Lane | undefined;
   /**
@@ -26,13 +26,12 @@ export function createSwitchboard<Lane extends { readonly route: Route }>(
     if (match.kind === "any") byAddress.set(match.at ?? "", lane);
     else byName.set(nameKey(match.at ?? "", match.host), lane);
   }
-  const [first] = lanes;
-  const names = new Set(byName.values());
-  const [only] = names.size === 1 ? names : [];
+  const named = [...byName.values()];
+  const [only] = named.length === 1 ? named : [];
   const hasAddresses = [...byAddress.keys()].some((at) => at !== "");
   const usual = byAddress.get("");
   return {
-    first,
+    named,
     laneFor: hasAddresses ? (conn) => onePlace(conn, (at) => byAddress.get(at)) : () => usual,
     laneNamed: (conn, host) =>
       onePlace(conn, (at) =>

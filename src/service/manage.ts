@@ -1,9 +1,15 @@
 // The service: ngrokd under systemd and launchd. unit.ts and plist.ts write the
 // files as texts, service-steps.ts decides, manage.ts acts, notify.ts reports.
 import { existsSync } from "node:fs";
-import { lstat, mkdir, rm } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import {
+  errnoOf,
+  fileError,
+  readFileIfThere,
+  removeFile,
+  writeFileAtomic,
+} from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
 import { run } from "./run-command.ts";
@@ -215,14 +221,6 @@ async function makeFolder(path: string, mode: number): Promise<void> {
     await mkdir(path, { recursive: true, mode });
   } catch (error) {
     throw fileError(`Cannot make the folder "${path}"`, error);
-  }
-}
-
-async function removeFile(path: string): Promise<void> {
-  try {
-    await rm(path, { force: true });
-  } catch (error) {
-    throw fileError(`Cannot remove "${path}"`, error);
   }
 }
 

@@ -2,6 +2,7 @@ import type { ListItem } from "../desk/reply-schemas.ts";
 import { urlOf } from "../model/endpoint.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
+import { isServed } from "../model/state.ts";
 import type { Paint } from "./say.ts";
 import { table } from "./table.ts";
 import { widthOf, wrapped } from "./width.ts";
@@ -15,7 +16,7 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
   const rows = items.map((item) => [
     readable(urlOf(item)),
     item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }) + forOthers(item),
-    stateText(item, paint),
+    tintOf(item, paint)(item.state),
     connectionsText(item),
   ]);
   const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
@@ -42,12 +43,10 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
 const forOthers = ({ listen_interface: listen, network_port: port }: ListItem): string =>
   port === 0 ? "" : `, ${hostPortText({ host: listen, port })}`;
 
-function stateText({ state }: ListItem, paint: Paint): string {
-  return state === "listening" || state === "wildcard"
-    ? paint.good(state)
-    : state === "failed"
-      ? paint.bad(state)
-      : paint.careful(state);
+/** Pure: the colour of an endpoint's state. */
+export function tintOf({ state }: ListItem, paint: Paint): Paint["good"] {
+  if (isServed(state)) return paint.good;
+  return state === "failed" ? paint.bad : paint.careful;
 }
 
 function remarkLines({ reason, warning, aliases, connections }: ListItem, width: number): string[] {

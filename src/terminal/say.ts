@@ -245,7 +245,8 @@ function stackOf(error: Error): string {
 }
 
 const same = (text: string): string => text;
-const plain: Paint = {
+/** No colours. */
+export const plain: Paint = {
   bold: same,
   dim: same,
   good: same,

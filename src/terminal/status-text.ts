@@ -138,6 +138,7 @@ function endpointsText({ endpoints }: Status, paint: Paint): string {
     refused = 0,
     paused = 0,
     draining,
+    warned = 0,
   } = endpoints;
   const parts = [`${listening} listening`];
   if (wildcard > 0) parts.push(wildcard === 1 ? "1 wildcard" : `${wildcard} wildcards`);
@@ -146,6 +147,7 @@ function endpointsText({ endpoints }: Status, paint: Paint): string {
   if (refused > 0) parts.push(paint.careful(`${refused} refused`));
   if (paused > 0) parts.push(paint.careful(`${paused} paused`));
   if (draining > 0) parts.push(`${draining} draining`);
+  if (warned > 0) parts.push(paint.careful(`${warned} with a warning (see \`ngrokd list\`)`));
   return parts.join(", ");
 }
 

@@ -2,6 +2,8 @@ import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { urlOf } from "../model/endpoint.ts";
 import { type Moment, msBetween } from "../model/moment.ts";
 import { readable } from "../model/parsed.ts";
+import { isServed } from "../model/state.ts";
+import { tintOf } from "./list-text.ts";
 import { bytesText, type Paint, type Size } from "./say.ts";
 import { fitted, padded, widthOf } from "./width.ts";
 
@@ -135,9 +137,10 @@ type Numbers = readonly [open: string, fresh: string, up: string, down: string];
 
 /** An endpoint that is listed twice has one meter, and is counted once. */
 function totalLine(items: readonly WatchedEndpoint[], layout: Layout): string {
+  const carrying = items.filter(carries);
   const once = [
-    ...new Map(items.map((item) => [`${item.hostname}:${item.port}`, item])).values(),
-  ].filter(carries);
+    ...new Map(carrying.map((item) => [`${item.hostname}:${item.port}`, item])).values(),
+  ];
   const known = once.flatMap(({ per_second }) => per_second ?? []);
   const sum = (pick: (rates: Rates) => number): number | undefined =>
     known.length === 0 ? undefined : known.reduce((total, rates) => total + pick(rates), 0);
@@ -158,9 +161,9 @@ function totalLine(items: readonly WatchedEndpoint[], layout: Layout): string {
 function entryLines(item: WatchedEndpoint, layout: Layout, paint: Paint): string[] {
   const { state, reason, connections, per_second } = item;
   if (!carries(item)) {
-    const tint = state === "failed" ? paint.bad : paint.careful;
     const name = cell(nameOf(item), layout.url);
-    return [`${name}  ${tint(fitted(`${state}: ${reason}`, layout.columns - layout.url - 2))}`];
+    const why = reason === "" ? state : `${state}: ${reason}`;
+    return [`${name}  ${tintOf(item, paint)(fitted(why, layout.columns - layout.url - 2))}`];
   }
   const numbers: Numbers = [
     String(connections.active),
@@ -200,7 +203,7 @@ const urgencyOf = ({ per_second, connections, state }: WatchedEndpoint): number[
   (per_second?.bytes_up ?? 0) + (per_second?.bytes_down ?? 0),
   per_second?.connections ?? 0,
   connections.active,
-  Number(state !== "listening"),
+  Number(!isServed(state)),
 ];
 
 function compare(a: readonly number[] = [], b: readonly number[] = []): number {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { WrittenRule } from "../../src/access/access.ts";
-import { createGuard, type Guard } from "../../src/access/guard.ts";
+import type { Default, WrittenRule } from "../../src/access/access.ts";
+import { createGuard, type Guard, type Shared } from "../../src/access/guard.ts";
 import type { Caller, Conn } from "../../src/net/types.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { later } from "../support/conns.ts";
@@ -13,6 +13,9 @@ const db = { host: "db.internal", port: 5432 };
 const between = (remote: string, local: string): Conn =>
   ({ remote: { host: remote, port: 40_000 }, local: { host: local, port: 5432 } }) as Conn;
 const inside = between("127.0.0.1", "127.0.0.2");
+
+const shared = (without: Default, ...hosts: readonly string[]): Shared[] =>
+  hosts.map((host) => ({ wanted: { host, port: 80 }, without }));
 
 interface Staged {
   readonly guard: Guard;
@@ -77,10 +80,7 @@ describe("the guard", () => {
   });
 
   test("knows whether a client may use any endpoint of a door that several share", async () => {
-    const endpoints = ["a.demo", "b.demo"].map((host) => ({
-      wanted: { host, port: 80 },
-      without: "everybody" as const,
-    }));
+    const endpoints = shared("everybody", "a.demo", "b.demo");
     let rules: readonly WrittenRule[] = [];
     const conn = between("192.0.2.7", "192.0.2.1");
     const { guard, asked } = staged(() => rules, { isHere: false, uid: undefined });
@@ -94,6 +94,50 @@ describe("the guard", () => {
     expect(guard.mayUseAny(conn, endpoints)).toBe(true);
     const later = staged(() => rules, Promise.resolve({ isHere: true, uid: undefined }));
     expect(await later.guard.mayUseAny(conn, endpoints)).toBe(true);
+  });
+
+  test("asks for nobody at a shared door if the addresses alone let the client in", () => {
+    const rules: WrittenRule[] = [
+      { endpoint: "a.demo", users: ["1000"] },
+      { endpoint: "b.demo", from: ["10.0.0.0/8"] },
+    ];
+    const { guard, asked } = staged(() => rules, { isHere: true, uid: 1000 });
+    expect(guard.mayUseAny(inside, shared("users", "a.demo", "b.demo"))).toBe(true);
+    const stranger = between("192.0.2.7", "192.0.2.1");
+    expect(guard.mayUseAny(stranger, shared("everybody", "a.demo", "c.demo"))).toBe(true);
+    expect(asked()).toBe(0);
+  });
+
+  test("asks once for a client that names one of several endpoints", async () => {
+    const rules: WrittenRule[] = [{ endpoint: "*", users: ["1000"] }];
+    const answers = [{ isHere: true, uid: 1000 }, Promise.resolve({ isHere: true, uid: 1000 })];
+    for (const answer of answers) {
+      const { guard, asked } = staged(() => rules, answer);
+      const conn = between("127.0.0.1", "127.0.0.2");
+      expect(await guard.mayUseAny(conn, shared("users", "a.demo", "b.demo"))).toBe(true);
+      expect(await guard.judge(conn, db, "users")).toBeUndefined();
+      expect(asked()).toBe(1);
+      await guard.judge(conn, db, "users");
+      expect(asked()).toBe(2);
+    }
+  });
+
+  test("goes through the endpoints of a shared door once for each change of rules", () => {
+    let looks = 0;
+    const endpoints = shared("users", "a.demo", "b.demo").map(({ wanted, without }) => ({
+      get wanted() {
+        looks += 1;
+        return wanted;
+      },
+      without,
+    }));
+    let rules: readonly WrittenRule[] = [{ endpoint: "*", users: ["1000"] }];
+    const { guard } = staged(() => rules, { isHere: true, uid: 1001 });
+    for (let i = 0; i < 3; i += 1) expect(guard.mayUseAny(inside, endpoints)).toBe(false);
+    expect(looks).toBe(2);
+    rules = [{ endpoint: "b.*", users: ["1001"] }, ...rules];
+    expect(guard.mayUseAny(inside, endpoints)).toBe(true);
+    expect(looks).toBe(4);
   });
 
   test("waits for an answer if the system cannot be asked at once", async () => {

@@ -220,6 +220,36 @@ describe("the lines of the picture", () => {
     expect(text(twice).split("\n")[3]).toMatch(/^all +3 +2\.0 +10 B +0$/);
   });
 
+  test("show a wildcard as served, and as quiet", () => {
+    const wildcard = { ip: "", hostname: "*.team.demo", state: "wildcard" } as const;
+    const items = [
+      watched("a"),
+      watched("team", { ...wildcard, url: "https://*.team.demo" }),
+      watched("b", { ip: "", state: "refused", reason: "it resolves already" }),
+    ];
+    expect(text(items, {}, marked).split("\n").slice(4)).toEqual([
+      expect.stringContaining("http://a.demo"),
+      "https://*.team.demo  +wildcard+",
+      "http://b.demo        ~refused: it resolves already~",
+    ]);
+    const few = text([...items, watched("c")], {}, plain, 7)
+      .split("\n")
+      .slice(4);
+    expect(few.map((line) => line.slice(0, 33).trim())).toEqual([
+      "http://a.demo        127.0.0.2:80",
+      "http://b.demo        refused: it",
+      "... and 2 more, with less traffic",
+    ]);
+  });
+
+  test("count open connections of an endpoint that drains and is paused", () => {
+    const twice = [
+      watched("a", { state: "draining", ...counts({ active: 3 }) }),
+      watched("a", { state: "paused", ip: "", reason: "it is paused" }),
+    ];
+    expect(text(twice).split("\n")[3]).toMatch(/^all +3 +0 +0 +0$/);
+  });
+
   test("are of busy and failing endpoints, in order, if not all have room", () => {
     const quiet = Array.from({ length: 50 }, (_, i) => watched(`quiet${i}`));
     const failing = watched("failing", counts({ last_error: "no" }), { failures: 1 });

@@ -126,6 +126,11 @@ Hosts file:     /etc/hosts`.slice(1),
       },
       "1 listening, !2 failed!, ~3 not supported~, 4 draining",
     ],
+    [
+      "Endpoints",
+      { endpoints: { listening: 2, failed: 0, unsupported: 0, draining: 0, warned: 1 } },
+      "2 listening, ~1 with a warning (see `ngrokd list`)~",
+    ],
   ] as [string, Partial<Status>, string | undefined][])("says of %s %j: %s", (name, more, said) => {
     const line = statusText(status(more), marked, now)
       .split("\n")

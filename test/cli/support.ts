@@ -1,6 +1,8 @@
 import type { ListItem, Status } from "../../src/desk/reply-schemas.ts";
 import type { Output, Paint } from "../../src/terminal/say.ts";
 
+export { plain } from "../../src/terminal/say.ts";
+
 /** Paint that can be read in a test. */
 export const marked: Paint = {
   bold: (text) => `*${text}*`,
@@ -10,16 +12,6 @@ export const marked: Paint = {
   careful: (text) => `~${text}~`,
   name: (text) => `<${text}>`,
 };
-const same = (text: string): string => text;
-export const plain: Paint = {
-  bold: same,
-  dim: same,
-  good: same,
-  bad: same,
-  careful: same,
-  name: same,
-};
-
 /** An output that keeps what was written. */
 export function sink(terminal: Partial<Output> = {}): Output & { text: string } {
   return {

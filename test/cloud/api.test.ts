@@ -491,6 +491,11 @@ describe("a refusal", () => {
     const { message } = await refused(502, body);
     expect(message).toBe(`Cannot look up the operator "k8sop_1": ngrok's API ${said}`);
   });
+
+  test("is not ngrok's if it has more than 256 KiB", async () => {
+    const { message } = await refused(502, ngroks(502, "ERR_NGROK_1", "x".repeat(256 * 1024)));
+    expect(message).toEndWith("answered 502 with something that is not in ngrok's format");
+  });
 });
 
 describe("the text of a refusal", () => {

@@ -82,6 +82,43 @@ describe("a page of a list", () => {
   });
 
   test.each([
+    ["scanned", [`"${"x".repeat(3 * mib)}"`], 5],
+    ["parsed", Array(40).fill(`"${"x".repeat(33 * 1024)}"`), 30],
+    ["validated", Array(16_000).fill("1"), 50],
+  ])("lets other work run while it is %s", async (_, items, least) => {
+    let turns = 0;
+    let next = setImmediate(function count() {
+      turns += 1;
+      next = setImmediate(count);
+    });
+    const body = Buffer.from(listOf(items.join(",")));
+    const page = await readPage(body, "endpoints", (item) => item, items.length);
+    clearImmediate(next);
+    expect({ kind: page.kind, enough: turns >= least, turns }).toEqual({
+      kind: "page",
+      enough: true,
+      turns,
+    });
+  });
+
+  test.each([
+    ["items nested", (size: number) => listOf("[".repeat(size) + "]".repeat(size)), 90, 110],
+    [
+      "outside the list",
+      (size: number) => `{"x":"${"x".repeat(size)}",${listOf("").slice(1)}`,
+      60_000,
+      70_000,
+    ],
+  ])("has a limit for %s", async (_, body, most, more) => {
+    const kindOf = async (size: number): Promise<string> =>
+      (await readPage(Buffer.from(body(size)), "endpoints", (item) => item, 1)).kind;
+    expect({ most: await kindOf(most), more: await kindOf(more) }).toEqual({
+      most: "page",
+      more: "no-list",
+    });
+  });
+
+  test.each([
     ["nested a million times", `{"endpoints":[${"[".repeat(mib)}`],
     ["of a million keys", `{${times('"k":1', mib)}}`],
     ["with one item of more than 4 MiB", listOf(`{"id":"${"x".repeat(4 * mib)}"}`)],

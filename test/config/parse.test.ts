@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { stringify } from "yaml";
 import { parseConfig, type Reading } from "../../src/config/parse.ts";
 import { problemText } from "../../src/config/problem.ts";
-import { configSchema, defaultConfig, valueAt } from "../../src/config/schema.ts";
+import { configSchema, defaultConfig } from "../../src/config/schema.ts";
+import { valueAt } from "../../src/config/value-at.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram } from "./support.ts";
 
@@ -291,6 +292,18 @@ ingres_endpoint: foo
         "a colon?",
     ],
     ["api: {url: a}\napi: {url: b}\n", "c.yml:2:1: the key api is set a second time"],
+    [
+      "names: { expand: { team.internal: [a] } }\n",
+      'c.yml:1:35: names.expand["team.internal"] has a name that is not allowed; allowed: ' +
+        "wildcards such as *.team.internal, each with a list of names below it",
+    ],
+    [
+      'net: { overrides: { "a b": "0.0.0.0" } }\n',
+      'c.yml:1:28: net.overrides["a b"] has a name that is not allowed; allowed: host names, ' +
+        "each with virtual, an IP address or the name of an interface",
+    ],
+    ["<<: {}\n<<: {}\n", "c.yml:2:1: the key << is set a second time"],
+    ['"#a": 1\n"#a": 2\n', "c.yml:2:1: a key is set a second time"],
     [
       "api: {url: *nowhere}\n",
       "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no " +

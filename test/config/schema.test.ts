@@ -1,12 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import {
-  configSchema,
-  defaultConfig,
-  groups,
-  settings,
-  valueAt,
-  withValueAt,
-} from "../../src/config/schema.ts";
+import { configSchema, defaultConfig, groups, settings } from "../../src/config/schema.ts";
+import { valueAt, withValueAt } from "../../src/config/value-at.ts";
 
 const accepts = (key: string, value: unknown): boolean =>
   configSchema.safeParse(withValueAt({}, key.split("."), value)).success;
@@ -154,7 +148,7 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
   [
     "dns.clients",
     [[], ["192.168.0.0/24", "fd00::/64"]],
-    ["192.168.0.0/24", ["192.168.0.1"], ["fd00::/129"], ["x/8"], [""]],
+    ["192.168.0.0/24", ["192.168.0.1"], ["fd00::/129"], ["0::ffff:a00:0/104"], ["x/8"], [""]],
   ],
   [
     "dns.listen",
@@ -185,6 +179,7 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
       [{ endpoint: "*", groups: [1] }],
       [{ endpoint: "*", from: ["10.0.0.0/33"] }],
       [{ endpoint: "*", from: ["::ffff:10.0.0.0/104"] }],
+      [{ endpoint: "*", from: ["0:0:0:0:0:ffff:10.0.0.1"] }],
       [{ endpoint: "*", from: ["a.example"] }],
       [{ endpoint: "*", user: ["alice"] }],
     ],

@@ -13,9 +13,10 @@ import {
 import { join } from "node:path";
 import fc from "fast-check";
 import { parse, stringify, type ToStringOptions } from "yaml";
-import { type SettingKey, withValueAt } from "../../src/config/schema.ts";
+import type { SettingKey } from "../../src/config/schema.ts";
 import { type Single, setValueInText } from "../../src/config/set-in-text.ts";
 import { configTemplate } from "../../src/config/template.ts";
+import { withValueAt } from "../../src/config/value-at.ts";
 import { createConfig, setConfigValue } from "../../src/config/write.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";

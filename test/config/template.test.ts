@@ -3,8 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseConfig } from "../../src/config/parse.ts";
 import { referencePage } from "../../src/config/reference.ts";
-import { configSchema, defaultConfig, settings, valueAt } from "../../src/config/schema.ts";
+import { configSchema, defaultConfig, settings } from "../../src/config/schema.ts";
 import { configTemplate } from "../../src/config/template.ts";
+import { valueAt } from "../../src/config/value-at.ts";
 
 const configOf = (text: string) => {
   const { values, problems, warnings } = parseConfig(text, "template");

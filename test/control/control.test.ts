@@ -350,6 +350,22 @@ describe("startControlServer", () => {
     expect(await server.say('{"command":"status"}')).toContain('"success":true');
   });
 
+  test("keeps the place of its group's client, however many strangers come", async () => {
+    const self = { uid: process.getuid?.() ?? 0, groups: [] };
+    const users = [self, self];
+    const mixed = { ...net, userOf: async () => users.shift() ?? { uid: 12_345, groups: [] } };
+    await using server = await started({ net: mixed, readers: "all" });
+    const ours = await server.dial();
+    await ours.write(bytes('{"command":'));
+    await later(50);
+    expect(users).toEqual([]);
+    const strangers = await Promise.all(Array.from({ length: 150 }, () => server.dial()));
+    await later(50);
+    await ours.write(bytes('"refresh"}'));
+    expect(await read(ours)).toBe('{"success":true,"data":{"said":"refresh"}}\n');
+    for (const conn of strangers) conn.close();
+  });
+
   test("leaves one socket of mode 0660 in its folder, and removes it at the end", async () => {
     await using folder = await temporaryFolder();
     const server = await started({ path: join(folder.path, "ngrokd.sock") });

@@ -22,7 +22,12 @@ const unlimited = {
 const port = 18_410;
 
 /** A machine with one wildcard, and doors of its own. */
-function staged({ most = 100, range = "127.86.0.0/29", now = (): number => 0 } = {}) {
+function staged({
+  most = 100,
+  range = "127.86.0.0/29",
+  now = (): number => 0,
+  pins = mapping({}),
+} = {}) {
   const deps = echoing();
   const doors = createDoors({
     net,
@@ -49,6 +54,7 @@ function staged({ most = 100, range = "127.86.0.0/29", now = (): number => 0 } =
   });
   const policy = {
     forbidden: (name: string) => (name === "no.team.demo" ? "it is ours" : undefined),
+    pins,
   };
   const ground = { kind: "loopback", range: subnet(range) } as const;
   const rules = { policy, ground };
@@ -72,6 +78,13 @@ describe("fresh names", () => {
     expect([...doors.present.keys()]).toEqual([`127.86.0.1:${port}`, `127.86.0.2:${port}`]);
     expect([...asked.all]).toEqual([host("a.team.demo"), host("b.team.demo")]);
     expect(saved).toEqual([1, 2]);
+  });
+
+  test("get the address that the configuration pins, and no address of another pin", async () => {
+    const pins = mapping({ "b.team.demo": "127.86.0.5", "absent.demo": "127.86.0.1" });
+    const { fresh } = staged({ pins });
+    expect(await fresh.open(host("b.team.demo"))).toEqual(["127.86.0.5"]);
+    expect(await fresh.open(host("a.team.demo"))).toEqual(["127.86.0.2"]);
   });
 
   test("lead to their own names behind ngrok", async () => {

@@ -77,10 +77,10 @@ function staged({ trouble = "", ground }: Stage = {}) {
 
 const configOf = (dns: object): Config => configSchema.parse({ dns });
 
-async function ask(name: string): Promise<Uint8Array> {
+async function ask(name: string, type: "A" | "PTR" = "A"): Promise<Uint8Array> {
   const { promise, resolve } = Promise.withResolvers<Uint8Array>();
   const socket = await net.udp({ host: "127.0.0.1", port: 0 }, resolve);
-  socket.send(question(name), { host: "127.0.0.1", port });
+  socket.send(question(name, type), { host: "127.0.0.1", port });
   const timer = setTimeout(() => resolve(new Uint8Array(12)), 2000);
   const reply = await promise;
   clearTimeout(timer);
@@ -126,6 +126,18 @@ describe("naming", () => {
     await naming.settle();
     expect(dataOf(await ask("exact.demo"))).toEqual(["10.107.0.2"]);
     expect(rcodeOf(await ask("9.0.107.10.in-addr.arpa"))).toBe("NXDOMAIN");
+  });
+
+  test("leads an address to its host, and not to an alias or a forgotten name", async () => {
+    const { naming } = staged();
+    const [exact] = shown.names;
+    const alias = { ...exact, host: host("alias.demo"), ip: ip("127.0.0.2") };
+    naming.show({ ...shown, names: [...shown.names, alias] });
+    await naming.settle();
+    expect(dataOf(await ask("2.0.0.127.in-addr.arpa", "PTR"))).toEqual(["exact.demo"]);
+    expect(dataOf(await ask("3.0.0.127.in-addr.arpa", "PTR"))).toEqual(["a.team.demo"]);
+    naming.forget(host("a.team.demo"));
+    expect(dataOf(await ask("3.0.0.127.in-addr.arpa", "PTR"))).toEqual([]);
   });
 
   test("ends the server when it is turned off, and takes the zones back first", async () => {

@@ -46,6 +46,13 @@ describe("a port for other machines", () => {
     }
   });
 
+  test("is looked up in one reading of the system's table", async () => {
+    const { show, readings } = fresh();
+    await show("virtual");
+    await show("0.0.0.0");
+    expect(readings()).toBe(1);
+  });
+
   test("opens on all addresses of both families, and closes again", async () => {
     const { show, opened } = fresh();
     await show("virtual");
@@ -125,15 +132,21 @@ function fresh() {
   all.push(relay);
   const listed = [endpoint("ep_1", http), endpoint("ep_2", tcp)];
   const { exposure } = exposed(listed);
+  let count = 0;
+  const listening: typeof listeningSockets = () => {
+    count += 1;
+    return listeningSockets();
+  };
   return {
     relay,
+    readings: () => count,
     opened: () => [...relay.present.keys()].sort(),
     /** Applies the exposure as a reconcile does. */
     async show(listen: string) {
       const reach = reachOf({ listen_interface: listen, overrides: {} }, () => []);
       const ports = new Map<string, number>();
       const savePorts = async () => undefined;
-      const network = { reach, startPort: 9080, ports, savePorts, listening: listeningSockets };
+      const network = { reach, startPort: 9080, ports, savePorts, listening };
       const shared = await shareOnFreePorts(exposure, { relay, network });
       await applied(relay, shared.exposure);
       return shared;

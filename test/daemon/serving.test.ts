@@ -10,7 +10,7 @@ import { createMachine } from "../../src/machine/machine.ts";
 import { createNames } from "../../src/names/names.ts";
 import type { Answer, Ask } from "../../src/names/question.ts";
 import { createRelay } from "../../src/relay/relay.ts";
-import { subnet } from "../machine/support.ts";
+import { host, subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -66,6 +66,17 @@ describe("serving", () => {
     expect(names()).toEqual(["bank.demo", "shop.demo"]);
   });
 
+  test("warns of a port that a program wants since then, and no longer than that", async () => {
+    const { serve, wanted } = await staged();
+    const lists = [shop];
+    const warnings = async () => (await serve("work", lists)).endpoints.map((one) => one.warning);
+    expect(await warnings()).toEqual([""]);
+    wanted.set(18301, "/etc/ssh/sshd_config");
+    expect(await warnings()).toEqual([expect.stringContaining("/etc/ssh/sshd_config")]);
+    wanted.clear();
+    expect(await warnings()).toEqual([""]);
+  });
+
   test("lets lists that come at the same time follow each other", async () => {
     const { serve, names } = await staged();
     await Promise.all([serve("work", [shop]), serve("home", [bank]), serve("work", [])]);
@@ -103,6 +114,24 @@ describe("serving, for names that mean something else", () => {
     resolve({ kind: "none" });
     await passed;
     expect(names()).toEqual(["bank.demo", "shop.demo"]);
+  });
+
+  test("opens a name below a wildcard before the answer to a slow question is here", async () => {
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const slow: Ask = (name) =>
+      name === "shop.demo" ? promise : Promise.resolve({ kind: "none" });
+    const { serve, open } = await staged({ ask: slow, config: "dns: { enabled: true }\n" });
+    const team = endpoint("ep_4", "https://*.team.demo:18303");
+    await serve("work", [team]);
+    let passed = false;
+    const pass = serve("work", [team, shop]).then(() => {
+      passed = true;
+    });
+    await Bun.sleep(1);
+    expect(await open(host("a.team.demo"))).toEqual(["127.85.0.1"]);
+    expect(passed).toBe(false);
+    resolve({ kind: "none" });
+    await pass;
   });
 
   test("pauses a name, and serves it again at its address", async () => {
@@ -183,9 +212,10 @@ async function staged({
     changed: () => undefined,
   });
   await known.load();
+  const wanted = new Map<number, string>();
   const range = subnet("127.85.0.0/16");
   const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
-  const { serve } = createServing({
+  const { serve, open } = createServing({
     accounts,
     loaded: () => loaded,
     relay,
@@ -194,12 +224,15 @@ async function staged({
     names: { show: () => undefined, forget: () => undefined },
     meanings: known,
     fileLimit: () => 10_000,
+    wanted: async () => wanted,
     log,
   });
   return {
     hostsPath,
     known,
+    wanted,
     serve,
+    open,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Loaded } from "../../src/config/load.ts";
 import { configSchema } from "../../src/config/schema.ts";
+import type { Request } from "../../src/control/protocol.ts";
+import type { Rights } from "../../src/control/rights.ts";
 import { certificateReport } from "../../src/desk/certificate-report.ts";
 import { createDispatch, runOperation } from "../../src/desk/dispatch.ts";
 import type { Desk } from "../../src/desk/handlers.ts";
@@ -56,6 +58,7 @@ function deskWith(parts: Partial<Desk> = {}) {
       network,
       ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
       strangers: createMeter(),
+      departed: createMeter(),
       limit: 500,
       fileLimit: 1024,
       turnedAway: 0,
@@ -96,7 +99,9 @@ function deskWith(parts: Partial<Desk> = {}) {
     log,
     ...parts,
   };
-  return { desk, asked, log, dispatch: createDispatch(desk) };
+  const dispatch = (request: Request, rights: Rights = "all"): Promise<unknown> =>
+    createDispatch(desk)(request, rights);
+  return { desk, asked, log, dispatch };
 }
 
 const failure = async (promise: Promise<unknown>): Promise<NgrokdError> => {

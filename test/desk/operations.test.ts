@@ -29,6 +29,7 @@ describe("a reply of an older daemon", () => {
     const { seconds_ago: _, ...poll } = status().last_poll ?? {};
     const {
       files: _files,
+      network: _network,
       next_poll_seconds: _next,
       ...old
     } = status({ last_poll: poll as never });
@@ -36,13 +37,25 @@ describe("a reply of an older daemon", () => {
       wildcard: _w,
       wildcard_suffix: _s,
       shared_listener_key: _k,
+      ip6: _ip6,
       ...row
     } = item("hello.demo");
+    const network = { kind: "loopback", interface: "", subnet: "", subnet6: "" };
     const read = [operations.status.reply.parse(old), operations.list.reply.parse([row])];
     expect(read).toMatchObject([
-      { ...old, files: { limit: null } },
-      [{ ...row, wildcard: false, wildcard_suffix: "", shared_listener_key: "" }],
+      { ...old, files: { limit: null }, network },
+      [{ ...row, wildcard: false, wildcard_suffix: "", shared_listener_key: "", ip6: "" }],
     ]);
+  });
+});
+
+describe("a setting that an older daemon never applies", () => {
+  test("counts from the next start on", () => {
+    const change = { key: "net.subnet", from: "127.0.0.0/8", to: "auto" };
+    const report = { ok: true, config_path: "/c", problems: [], warnings: [] };
+    const old = { ...report, changes: [{ ...change, counts: "never" }] };
+    const { changes } = operations.reload.reply.parse(old);
+    expect(changes).toEqual([{ ...change, counts: "restart" }]);
   });
 });
 

@@ -33,6 +33,7 @@ const facts = {
   now,
   ingress,
   strangers: createMeter(),
+  departed: createMeter(),
   limit: 500,
   fileLimit: 20_000,
   schedule,
@@ -124,6 +125,7 @@ describe("the reply to status", () => {
         refused: 0,
         paused: 0,
         draining: 0,
+        warned: 0,
       },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { ...noErrors(), dial: 1, reset: 2 },
@@ -209,6 +211,14 @@ describe("the reply to status", () => {
       facts,
     );
     expect(reply.connections).toMatchObject({ active: 1, total: 7 });
+  });
+
+  test("goes on counting the connections of endpoints that are gone", () => {
+    const [departed, strangers] = [meter({ total: 4, bytesUp: 9, errors: 1 }), meter({ total: 2 })];
+    const endpoints = [endpoint("a", { meter: meter({ total: 7, bytesUp: 1 }) })];
+    const reply = statusReply(state({ endpoints }), { ...facts, departed, strangers });
+    expect(reply.connections).toMatchObject({ total: 13, errors: 1 });
+    expect(reply.bytes).toMatchObject({ up: 10 });
   });
 });
 

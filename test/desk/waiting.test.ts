@@ -60,6 +60,8 @@ describe("lacking", () => {
       "no endpoint has the name a.demo:81",
     );
     expect(lacking(health(""), items, [{ host: "127.0.0.2", port: 80 }])).toBeUndefined();
+    const second = item("a", { ip6: "fd12::2" });
+    expect(lacking(health(""), [second], [{ host: "fd12::2", port: 80 }])).toBeUndefined();
   });
 
   test("every name counts, and the first missing one is reported", () => {

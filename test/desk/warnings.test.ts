@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import {
+  carrying,
   ingressLines,
   ingressTrouble,
   insecureWarning,
@@ -7,6 +8,7 @@ import {
   warningsOf,
 } from "../../src/desk/warnings.ts";
 import { NgrokdError } from "../../src/model/error.ts";
+import type { State } from "../../src/model/state.ts";
 
 const none: WarningSources = {
   insecure: false,
@@ -93,5 +95,29 @@ describe("trouble of the ingress", () => {
       { level: "info", text: "The ingress can be reached again" },
     ]);
     expect(ingressLines(undefined, undefined)).toEqual([]);
+  });
+});
+
+describe("a daemon that cannot reach the ingress", () => {
+  const trouble = { text: "New connections fail", hint: "look" };
+  const state = (change: Pick<State, "phase" | "reason">): State => ({
+    ...change,
+    hint: "",
+    startedAt: { wall: new Date(0), steady: 0 },
+    registration: { kind: "registering" },
+    ingress: "ingress:443",
+    lastPass: undefined,
+    endpoints: [],
+    warnings: [],
+  });
+
+  test("does not serve, and says why", () => {
+    const said = carrying(state({ phase: "serving", reason: "" }), trouble);
+    expect(said).toMatchObject({ phase: "degraded", reason: trouble.text });
+  });
+
+  test.each(["starting", "degraded", "stopping"] as const)("keeps the phase %s", (phase) => {
+    const before = state({ phase, reason: "its own" });
+    expect(carrying(before, trouble)).toBe(before);
   });
 });

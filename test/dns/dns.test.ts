@@ -182,13 +182,24 @@ describe("startDns", () => {
     const first = await net.dial(address);
     await Bun.sleep(50);
     const second = await net.dial(address);
-    const endOf = async (conn: typeof first): Promise<string> =>
-      await Promise.resolve(conn.read()).then(
-        (bytes) => (bytes === null ? "end" : "bytes"),
-        () => "reset",
-      );
+    const endOf = async (conn: typeof first): Promise<string> => {
+      try {
+        return (await conn.read()) === null ? "end" : "bytes";
+      } catch {
+        return "reset";
+      }
+    };
     expect(await endOf(second)).not.toBe("bytes");
     expect(await endOf(first)).not.toBe("bytes");
+  });
+
+  test("lets silent TCP connections keep nobody out", async () => {
+    const { address } = await server({ limits: { ...usualLimits, connections: 2 } });
+    const silent = [await net.dial(address), await net.dial(address)];
+    await Bun.sleep(50);
+    const asked = framed(question("api.corp.internal"));
+    expect(await askByTcp(address, [asked]).catch(() => [])).toHaveLength(1);
+    for (const conn of silent) conn.abort();
   });
 
   test("reports a port in use", async () => {

@@ -72,6 +72,9 @@ describe("judgeEnvironment", () => {
   });
   test("warns of left-out variables, and of those that run code; the API's CAs are ok", () => {
     const env = { NGROKD_LEFT_OUT: "BUN_OPTIONS", LD_PRELOAD: "/x", NODE_EXTRA_CA_CERTS: "/ca" };
+    const advice = (name: string) => judgeEnvironment({ NGROKD_LEFT_OUT: name }, "daemon")[0]?.fix;
+    expect(advice("BUN_OPTIONS")).toEndWith("before ngrokd begins, and BUN_OPTIONS runs code then");
+    expect(advice("SSL_CERT_DIR")).toEndWith("before ngrokd begins");
     expect(judgeEnvironment(env, "command").map(({ level, text }) => [level, text])).toEqual([
       ["warning", "the command was started with BUN_OPTIONS, without effect"],
       ["warning", "LD_PRELOAD of this command's environment counts: it changes which code runs"],
@@ -385,6 +388,10 @@ describe("judgeLeftovers", () => {
     expect(all).toHaveLength(3);
     expect(all[0]).toContain('"/etc/hosts" has a name that leads nowhere');
     expect(all[2]).toContain("/a /b /c …");
+    expect(judgeLeftovers(none, 0, "/etc/hosts", ["/etc/resolv.conf"]).map(said)).toEqual([
+      "warning: a daemon that did not stop properly has left its settings in /etc/resolv.conf → " +
+        "start the daemon, which cleans up first, or remove them with `sudo ngrokd undo`",
+    ]);
   });
 });
 

@@ -15,8 +15,8 @@ import {
   lookAtHosts,
   resolved,
 } from "../../src/doctor/name-findings.ts";
+import { parseQuestion } from "../../src/doctor/question.ts";
 import { socketsAt } from "../../src/doctor/sockets.ts";
-import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { listeningSockets, parseSocketTable } from "../../src/net/proc-net.ts";
 import { holdersOf } from "../../src/net/socket-holders.ts";
@@ -170,15 +170,25 @@ describe("parseQuestion", () => {
     ["postgres://db.demo/x", "db.demo", undefined],
     [" hello.demo/ ", "hello.demo", undefined],
     ["127.0.0.2:80", "127.0.0.2", 80],
+    ["[FD12:0::2]:80", "fd12::2", 80],
+    ["http://[fd12::2]/a", "fd12::2", 80],
+    ["https://user@[fd12::2]:8443", "fd12::2", 8443],
   ])("%s", (text, host, port) => {
     expect(parseQuestion(text)).toEqual({ ok: true, value: { host, port } });
   });
-  test.each(["", "a b", "hello.demo:0", "hello.demo:70000", "http://", "[::1]:80", "-x-"])(
-    "%p is none",
-    (text) => {
-      expect(parseQuestion(text).ok).toBe(false);
-    },
-  );
+  test.each([
+    "",
+    "a b",
+    "hello.demo:0",
+    "hello.demo:70000",
+    "http://",
+    "[::1:80",
+    "[]:80",
+    "[a.demo]",
+    "-x-",
+  ])("%p is none", (text) => {
+    expect(parseQuestion(text).ok).toBe(false);
+  });
   test("accepts any text, and returns a name and a port or a reason", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.webUrl()), (text) => {

@@ -3,7 +3,8 @@ import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import type { ApiFacts } from "../../src/doctor/api-findings.ts";
 import { judgeAddress } from "../../src/doctor/by-address.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
-import { judgeUnknown, meantBy, parseQuestion, type Question } from "../../src/doctor/why.ts";
+import { meantBy, parseQuestion, type Question } from "../../src/doctor/question.ts";
+import { judgeUnknown } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { item } from "../cli/support.ts";
 import { endpoint } from "../daemon/support.ts";
@@ -56,6 +57,8 @@ describe("meantBy", () => {
     ["fd11::9", ["http://six.demo"]],
     ["[FD11:0::9]", ["http://six.demo"]],
     ["fd11::8", []],
+    ["http://[fd11::9]/", ["http://six.demo"]],
+    ["[fd11::9]:81", []],
     ["app.localhost", ["http://app.localhost"]],
     ["http://app.localhost/path", ["http://app.localhost"]],
     ["app.localhost:81", []],
@@ -99,6 +102,16 @@ describe("judgeAddress", () => {
     );
     expect(judged("127.0.0.2:443", { port: 443, proto: "tls" })).toBe(
       'warning: a TLS connection to 127.0.0.2 does not name "one.demo" (SNI) → use the name, or give it to the program as the server\'s name',
+    );
+  });
+
+  test("says it of the IPv6 address that was asked", () => {
+    const two = { ip: "10.107.0.9", ip6: "fd11::9" };
+    expect(judged("fd11::9", two)).toBe(
+      'warning: a request to [fd11::9] has the address as its Host, and not "one.demo" → use the name; if that is impossible, `curl --resolve one.demo:80:[fd11::9] http://one.demo/`',
+    );
+    expect(judged("[fd11::9]:443", { ...two, port: 443, proto: "tls" })).toStartWith(
+      "warning: a TLS connection to [fd11::9] does not name",
     );
   });
 

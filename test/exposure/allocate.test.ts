@@ -388,6 +388,32 @@ describe("createSupply", () => {
     expect(assignment.get(host("b.demo"))).toBe(ip("127.0.0.6"));
   });
 
+  test("gives a pinned name its address alone, from an absent name too", () => {
+    const pins = mapping({
+      "a.demo": "127.0.0.4",
+      "b.demo": "127.0.0.2",
+      "c.demo": "127.0.0.1",
+      "d.demo": "127.1.0.1",
+    });
+    const { take, assignment } = createSupply(
+      before,
+      new Set([host("here.demo")]),
+      subnet("127.0.0.0/29"),
+      pins,
+    );
+    const takeAll = (...names: string[]): string[] =>
+      names.map((name) => take(host(name), any) ?? "none");
+    expect(takeAll("a.demo", "b.demo", "c.demo", "d.demo")).toEqual([
+      "127.0.0.4",
+      "none",
+      "none",
+      "none",
+    ]);
+    expect(take(host("a.demo"), () => false)).toBeUndefined();
+    expect(takeAll("gone.demo", "e.demo")).toEqual(["127.0.0.3", "127.0.0.6"]);
+    expect(assignment.get(host("here.demo"))).toBe(ip("127.0.0.2"));
+  });
+
   test("gives an absent name the address that it had", () => {
     expect(supply().take(host("later.demo"), any)).toBe(ip("127.0.0.5"));
   });

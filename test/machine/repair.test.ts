@@ -9,6 +9,7 @@ const one = doorway("http://a.demo", "127.0.0.2");
 function repaired(
   mended: { doorway: typeof one; reason: string | undefined }[] = [],
   otherPins = false,
+  resolver = async () => undefined,
 ) {
   const done: string[] = [];
   const log = memoryLog();
@@ -16,6 +17,7 @@ function repaired(
   const deps: RepairDeps = {
     checkConfig: () => void done.push("file"),
     names: { guard: async () => done.push("hosts") > 0 && otherPins },
+    resolver: { guard: resolver },
     link: { guard: async () => false, devices: () => [] },
     doors: {
       present: new Map([["127.0.0.2:80", {} as never]]),
@@ -50,6 +52,25 @@ describe("repair", () => {
     const { done, watch } = repaired([], true);
     await watch.look();
     expect(done).toEqual(["file", "hosts", "kick", "doors"]);
+  });
+
+  test("does not wait for the machine's resolver, and looks at it once at a time", async () => {
+    const answer = Promise.withResolvers<undefined>();
+    let asked = 0;
+    const { done, watch } = repaired([], false, () => {
+      asked += 1;
+      return answer.promise;
+    });
+    await watch.look();
+    await watch.look();
+    expect({ done, asked }).toEqual({
+      done: ["file", "hosts", "doors", "file", "hosts"],
+      asked: 1,
+    });
+    answer.resolve(undefined);
+    await answer.promise;
+    await watch.look();
+    expect({ askedAfterTheAnswer: asked }).toEqual({ askedAfterTheAnswer: 2 });
   });
 
   test.each([

@@ -2,11 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import type { NetworkInterfaceInfo } from "node:os";
 import { join } from "node:path";
 import { readJournal, recordChange, recordFile } from "../../src/journal/journal.ts";
 import { updateHostsFile } from "../../src/machine/hosts/file.ts";
 import { claimHosts } from "../../src/machine/hosts/owner.ts";
-import { planUndo, undo } from "../../src/machine/undo.ts";
+import { beginLine, endLine } from "../../src/machine/hosts/text.ts";
+import { planUndo, settingsLeft, undo } from "../../src/machine/undo.ts";
+import type { AnyIp } from "../../src/model/ip.ts";
 import { mapping, temporaryFolder } from "./support.ts";
 
 async function machine() {
@@ -107,6 +110,24 @@ describe("undo", () => {
     expect(steps.map(({ action }) => action)).toEqual(["nothing to do", "nothing to do"]);
     await undo(place.state, steps, { owners });
     expect(await readJournal(place.state)).toEqual([]);
+  });
+
+  test("knows the settings that a killed daemon has left, and no other change", async () => {
+    await using place = await machine();
+    const resolvConf = join(place.state, "resolv.conf");
+    const address = "127.1.2.3" as AnyIp;
+    const lo0 = [{ address } as unknown as NetworkInterfaceInfo];
+    await recordChange(place.state, { kind: "hosts", path: place.hosts });
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await writeFile(place.unit, "[Unit]\n");
+    await recordChange(place.state, { kind: "resolv-conf", path: resolvConf });
+    await recordChange(place.state, { kind: "aliases", path: "/x", addresses: [address] });
+    await recordChange(place.state, { kind: "resolved", path: "/sys/class/net/gone0" });
+    const kinds = async (interfaces: { lo0?: NetworkInterfaceInfo[] }): Promise<string[]> =>
+      (await settingsLeft(place.state, { interfaces: () => interfaces })).map(({ kind }) => kind);
+    expect(await kinds({})).toEqual([]);
+    await writeFile(resolvConf, `${beginLine}\nnameserver 127.0.0.1\n${endLine}\n`);
+    expect(await kinds({ lo0 })).toEqual(["resolv-conf", "aliases"]);
   });
 
   test("finds a section without a journal, even if the state folder was removed", async () => {

@@ -7,6 +7,9 @@ import { socketPorts, sshdPorts, wantedPorts, wantedText } from "../../src/machi
 test.each([
   ["Port 2222\n", [2222]],
   ["#Port 22\n  port=2022\nPort\t2023 \nPortForwarding 7\n", [2022, 2023]],
+  ["Port 2222 # also from outside\n", [2222]],
+  ["ListenAddress 0.0.0.0:2222\nListenAddress [::]:2223 # all\n", [2222, 2223]],
+  ["ListenAddress 10.0.0.5:2222\nListenAddress ::\nListenAddress 0.0.0.0\n", []],
   ["Match User a\n", []],
 ])("sshd's %j wants %j", (text, ports) => {
   expect(sshdPorts(text)).toEqual([...ports]);
@@ -43,4 +46,5 @@ test("the files of a machine are read together, through links too", async () => 
   );
   expect(wantedText(23, wanted)).toContain("wants port 23 on all addresses");
   expect(wantedText(80, wanted)).toBe("");
+  expect(wantedText(513, wanted)).toContain("port 513 is for remote logins (login)");
 });

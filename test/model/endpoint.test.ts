@@ -151,6 +151,12 @@ describe("bindingsOf", () => {
     ]);
   });
 
+  test("returns the same result for the same list, without reading it again", () => {
+    const list = [endpoint("ep_1", "http://hello.demo"), endpoint("ep_2", "https://*.team.demo")];
+    expect(bindingsOf(list)).toBe(bindingsOf(list));
+    expect(bindingsOf([...list])).toEqual(bindingsOf(list));
+  });
+
   test("keeps the ports of one host apart, and sorts by key", () => {
     const { bindings } = bindingsOf(
       ["tcp://b.demo:2", "http://b.demo", "tcp://a.demo:9"].map((url) => endpoint(url, url)),

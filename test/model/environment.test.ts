@@ -14,6 +14,8 @@ describe("cleanEnvironment", () => {
     "BUN_CONFIG_VERBOSE_FETCH",
     "BUN_BYTECODE_ORDER_OUT",
     "BUN_JSC_useJIT",
+    "JSC_useJIT",
+    "MIMALLOC_VERBOSE",
     "NODE_TLS_REJECT_UNAUTHORIZED",
     "NODE_DEBUG",
     "NODE_USE_SYSTEM_CA",

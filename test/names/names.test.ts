@@ -315,6 +315,28 @@ describe("look, after an earlier version", () => {
   });
 });
 
+describe("look, after an earlier version with names that get no reply", () => {
+  test("reports the others, and asks about those names alone at the next pass", async () => {
+    const { assignment, answers, start, asked, log } = machine();
+    assignment.set("github.com", "127.0.0.2").set("a.demo", "127.0.0.3").set("b.com", "127.0.0.4");
+    answers.set("github.com", used).set("b.com", silence);
+    const names = await start();
+    const subjects = ["a.demo", "b.com", "github.com"];
+    await names.look(subjects, noWord, 5000);
+    await until("it is reported", () => log.lines.length === 1);
+    expect(log.lines[0]).toContain('"github.com" leads to 192.0.2.1');
+    expect(asked()).toEqual(["b.com", "github.com", "a.demo"]);
+    answers.set("b.com", used);
+    await names.look(subjects, noWord, 5000);
+    await until("the rest is reported", () => log.lines.length === 2);
+    expect(log.lines[1]).toContain('new: "b.com" leads to 192.0.2.1 without ngrokd (hint');
+    expect(asked()).toEqual(["b.com"]);
+    await names.look(subjects, noWord, 5000);
+    await Bun.sleep(20);
+    expect(asked()).toEqual([]);
+  });
+});
+
 describe("pause", () => {
   test("is kept over restarts, and tells whether it is a change", async () => {
     const { start, file } = machine();

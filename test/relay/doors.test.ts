@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { createPlainGuard, type Guard } from "../../src/access/guard.ts";
 import { listeningKey } from "../../src/net/proc-net.ts";
-import { addressText, type Conn } from "../../src/net/types.ts";
+import { addressText, type Conn, type Net } from "../../src/net/types.ts";
 import { type Limits, unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
 import { doorway, echoing, occupy } from "../daemon/support.ts";
-import { ip } from "../machine/support.ts";
+import { host, ip } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import type { memoryLog } from "../support/memory-log.ts";
 
@@ -202,6 +202,29 @@ describe("mend", () => {
     expect(found).toEqual([]);
     expect(doors.present.size).toBe(2);
   });
+
+  test("keeps the listener and the new routes of a door that changes meanwhile", async () => {
+    const gate = Promise.withResolvers<void>();
+    let isOpen = true;
+    const listen: Net["listen"] = async (...args) => {
+      if (!isOpen) await gate.promise;
+      return await net.listen(...args);
+    };
+    const doors = fresh(echoing(), () => unlimited, {}, { ...net, listen });
+    await open(doors, url);
+    await doors.mend(async () => new Set([key]));
+    isOpen = false;
+    const mending = doors.mend(async () => new Set());
+    await later(5);
+    await doors.apply({ reroute: [doorway("tcp://b.demo:18001", home)] }, 0);
+    gate.resolve();
+    expect(await mending).toHaveLength(1);
+    expect(await refused(home, 18001)).toBe("accepted");
+    const [door] = doors.present.values();
+    expect(door?.lanes.map(({ route }) => route.target.binding.host)).toEqual([host("b.demo")]);
+    await doors.apply({ close: [`${home}:18001`] }, 0);
+    expect(await refused(home, 18001)).toBe("network");
+  });
 });
 
 describe("close", () => {
@@ -257,9 +280,11 @@ describe("close", () => {
     expect(total()).toBe(1);
     await close(doors, home, 10_000);
     conn.close();
+    expect(doors.departed.total).toBe(0);
     await gone(doors);
     await open(doors, url);
     expect(total()).toBe(0);
+    expect(doors.departed).toMatchObject({ active: 0, total: 1, bytesUp: 2, bytesDown: 2 });
   });
 
   test("keeps them also if one of two draining doors ends before the other", async () => {
@@ -455,9 +480,10 @@ function fresh(
   deps = echoing(),
   limits: () => Limits = () => unlimited,
   guard: Partial<Guard> = {},
+  through: Net = net,
 ): Doors {
   const doors = createDoors({
-    net,
+    net: through,
     forwarding: () => deps,
     limits,
     guard: { ...createPlainGuard(net), ...guard },

@@ -17,6 +17,7 @@ const at = "127.82.0.2";
 const port = 18080;
 const a = route("http://a.demo:18080", { kind: "name", host: host("a.demo") });
 const b = route("https://b.demo:18080", { kind: "name", host: host("b.demo") });
+const c = route("http://c.demo:18080", { kind: "name", host: host("c.demo") });
 const request = (name: string, path = "/"): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${name}\r\n\r\n`;
 
@@ -124,6 +125,19 @@ describe("a shared door", () => {
     await until(() => doors.open === 0);
   });
 
+  test("counts refused clients until they have gone, and resets them when it closes", async () => {
+    const { doors } = await fresh([a, b], {}, 1);
+    const stays = await net.dial({ host: at, port });
+    await stays.write(bytes(request("c.demo")));
+    expect(await read(stays)).toStartWith("HTTP/1.1 421 ");
+    expect(doors.open).toBe(1);
+    expect(await ending(await net.dial({ host: at, port }))).toBe("aborted");
+    expect(doors.strangers.errorsBy).toMatchObject({ misdirected: 1, limit: 1 });
+    await doors.apply({ close: [doorId(ip(at), port)] }, 10_000);
+    await until(() => doors.open === 0);
+    expect(await stays.closed).toMatchObject({ code: "aborted" });
+  });
+
   test("gets and loses names while it listens; connections of a lost one drain", async () => {
     const { doors, opened } = await fresh([a]);
     const conn = await net.dial({ host: at, port });
@@ -145,12 +159,33 @@ describe("a shared door", () => {
   });
 });
 
+describe("a client that names its host after its door has changed", () => {
+  test("reaches an endpoint that is new, and none that is gone", async () => {
+    const { doors, opened } = await fresh([a]);
+    const early = async (name: string): Promise<Conn> => {
+      const before = doors.open;
+      const conn = await net.dial({ host: at, port });
+      await conn.write(bytes(request(name).slice(0, -2)));
+      await until(() => doors.open === before + 1);
+      return conn;
+    };
+    const [lost, gained] = [await early("a.demo"), await early("c.demo")];
+    await doors.apply({ reroute: [joint([c])] }, 10_000);
+    for (const conn of [lost, gained]) await conn.write(bytes("\r\n"));
+    expect(await read(lost, 13)).toStartWith("HTTP/1.1 421 ");
+    expect(await read(gained, 4)).toStartWith("GET ");
+    expect(opened).toEqual(["c.demo:18080"]);
+    for (const conn of [lost, gained]) conn.abort();
+    await until(() => doors.open === 0);
+  });
+});
+
 describe("a door on all addresses", () => {
   test.each(["0.0.0.0", "::"])(
     "%s: takes the address for the host where it is its own, and reads nothing",
     async (where) => {
       const own = route("tcp://c.demo:18080", { kind: "any", at: ip("127.82.0.9") });
-      const { opened } = await fresh([a, own], {}, undefined, where);
+      const { doors, opened } = await fresh([a, own], {}, undefined, where);
       const conn = await net.dial({ host: "127.82.0.9", port });
       await until(() => opened.length === 1);
       conn.close();
@@ -159,6 +194,10 @@ describe("a door on all addresses", () => {
       expect(await read(other, 4)).toStartWith("GET ");
       other.close();
       expect(opened).toEqual(["c.demo:18080", "a.demo:18080"]);
+      // Without names there is nothing to read for.
+      await doors.apply({ reroute: [joint([own], where)] }, 0);
+      expect(await ending(await net.dial({ host: "127.82.0.8", port }))).toBe("aborted");
+      expect(doors.strangers.total).toBe(0);
     },
   );
 });
@@ -166,10 +205,12 @@ describe("a door on all addresses", () => {
 describe("a shared door with rules", () => {
   test("resets a client that may use none of its endpoints before it names one", async () => {
     const asked: unknown[] = [];
+    const arrays = new Set<unknown>();
     let may: boolean | Promise<boolean> = false;
     const guard: Partial<Guard> = {
       mayUseAny(_, endpoints) {
         asked.push(endpoints.map(({ wanted, without }) => `${wanted.host} ${without}`));
+        arrays.add(endpoints);
         return may;
       },
     };
@@ -188,6 +229,8 @@ describe("a shared door with rules", () => {
     may = Promise.resolve(true);
     expect(await outcome()).toBe("waits");
     expect(doors.strangers.errorsBy).toMatchObject({ access: 1 });
+    // The guard keeps what it knows with the array.
+    expect({ asked: asked.length, arrays: arrays.size }).toEqual({ asked: 2, arrays: 1 });
   });
 });
 

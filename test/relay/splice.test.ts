@@ -84,6 +84,19 @@ describe("splice", () => {
     });
   });
 
+  test("waits a moment for what b has sent before it refused the bytes of a", async () => {
+    const a = scripted([bytes("x")], "silence");
+    const reply = [null, bytes("too large"), bytes("413 ")];
+    const slow = { read: () => later(20).then(() => reply.pop() ?? null) };
+    const b = Object.assign(scripted([], "FIN"), refuses, slow);
+    let taken = "";
+    const write = (chunk: Uint8Array): void => {
+      if (a.fate === "open") taken += Buffer.from(chunk).toString();
+    };
+    expect(await splice(Object.assign(a, { write }), b)).toMatchObject({ side: "b" });
+    expect(taken).toBe("413 too large");
+  });
+
   test("takes the reset of a server that had closed for normal, if both had ended", async () => {
     const ca = await rootCa();
     const server = createServer(await issue(ca, "t", { names: ["t"] }), (socket) => {

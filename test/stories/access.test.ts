@@ -4,7 +4,7 @@ import { unitText } from "../../src/service/unit.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { type Daemon, defaultConfig, ngrokd, run } from "../support/ngrokd.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
-import { sandboxed } from "../support/sandbox.ts";
+import { sandboxed, unitFacts } from "../support/sandbox.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -179,17 +179,7 @@ stories("two users of one machine", () => {
 });
 
 stories("rules about users", () => {
-  const unit = unitText({
-    program: "/run/bin/ngrokd",
-    serveArgs: [],
-    environment: {},
-    hostsPath: "/etc/hosts",
-    socketPath: "/var/run/ngrokd.sock",
-    folders: ["/etc/ngrokd"],
-    reads: [],
-    drainSeconds: 30,
-    makesInterface: false,
-  });
+  const unit = unitText(unitFacts);
 
   beforeAll(addUsers);
 
@@ -215,6 +205,7 @@ stories("rules about users", () => {
 async function bridge(): Promise<void> {
   atEnd(() => run(["ip", "netns", "del", "stranger"]));
   atEnd(() => run(["ip", "link", "del", "br0"]));
+  atEnd(() => run(["ip", "link", "del", "port0"]));
   const { err } = await run([
     "sh",
     "-ec",

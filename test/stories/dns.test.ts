@@ -285,6 +285,7 @@ stories("the DNS server beside other programs", () => {
     ])
       expect(await run(command.split(" "))).toMatchObject({ code: 0, err: "" });
     atEnd(() => run(["ip", "netns", "delete", "far"]));
+    atEnd(() => run(["ip", "link", "delete", "near"]));
     const dns = { enabled: true, listen: "0.0.0.0:53", upstream: ["127.0.0.1:5399"] };
     const { cloud, daemon } = await begin({ dns });
     await until("it listens", async () => (await daemon.status()).dns?.listening === dns.listen);

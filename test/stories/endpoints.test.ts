@@ -280,6 +280,8 @@ stories("an endpoint on a reserved port", () => {
       expect(warning).toContain(`"/etc/ssh/sshd_config" wants port ${port} on all addresses`);
     }
     expect((await daemon.endpoint("hello.demo"))?.warning).toBe("");
+    const status = await ngrokd("status");
+    expect(status.out).toContain("3 listening, 2 with a warning (see `ngrokd list`)");
     expect(await daemon.stop()).toBe(0);
   });
 });

@@ -64,7 +64,9 @@ async function said(host: string): Promise<string> {
 
 /** The daemon's machine: it has no address of IPv4 but loopback. */
 async function sixOnly(): Promise<void> {
+  // A namespace that is deleted keeps its end of the wire for a while.
   const script = `mkdir -p /run/netns
+ip link del wire0 2>/dev/null || true
 ip netns del six 2>/dev/null || true
 ip netns add six
 ip link add wire0 type veth peer name eth0 netns six

@@ -20,6 +20,7 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     await ip("netns add moving");
     atEnd(() => ip("netns del moving"));
     await ip("link add near type veth peer name eth0 netns moving");
+    atEnd(() => ip("link del near"));
     await ip(`addr add ${apiIp}/24 dev near`);
     await ip("link set near up");
     await ip("-n moving link set lo up");

@@ -255,6 +255,7 @@ stories("a name is paused", () => {
     peer.end();
     expect(await peer.rest()).toBe("");
     expect(await daemon.endpoint("other.demo")).toMatchObject({ state: "listening" });
+    expect((await daemon.status()).connections).toMatchObject({ active: 0, total: 1, errors: 0 });
   });
 
   test("the pause is kept over restarts, and shown by list, status and why", async () => {
@@ -266,6 +267,8 @@ stories("a name is paused", () => {
     expect(await shown("tcp://echo.demo:7000")).toBe(`paused: ${reason}`);
     expect(await said("status")).toContain("1 listening, 1 paused");
     expect(await said("why echo.demo")).toContain(reason);
+    expect(await said("doctor")).toContain("ok Listeners 1 of 1 listen");
+    expect(await said("doctor --all")).toContain(`tcp://echo.demo:7000: ${reason}`);
     expect((await ngrokd("pause echo.demo")).out).toBe("echo.demo was paused before.\n");
   });
 

@@ -47,6 +47,21 @@ stories("`ngrokd set-api-key --offline`", () => {
     await until("it is registered", async () => (await daemon.status()).registered);
   });
 
+  test("a key that the environment of the daemon overrides is said to be so", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud, { api: { key: "" } }));
+    const daemon = await serve({ env: { NGROK_API_KEY: cloud.apiKey } });
+    await until("it is registered", async () => (await daemon.status()).registered);
+    const { out } = await ngrokd("set-api-key --offline -", { stdin: "another-key" });
+    expect(out).toBe(
+      `The key is saved in ${defaultConfig}. It was not checked: the daemon keeps its key, ` +
+        "which is the same one, or that of NGROK_API_KEY in its environment.\n",
+    );
+    expect(await daemon.stop()).toBe(0);
+    await cloud.stop();
+  });
+
   test("a wrong key is said by the daemon, and a text that is none at once", async () => {
     freshMachine();
     const cloud = await startCloud();

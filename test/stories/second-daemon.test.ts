@@ -44,9 +44,11 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
   });
 
   test("has its own hosts file planned for, and the machine's left alone", async () => {
-    expect((await ngrokd(`plan --config ${config} --socket ${socket}`)).out).toBe(
-      "Nothing would change; endpoints served: 1.\n",
-    );
+    for (const words of [`--config ${config} --socket ${socket}`, `--socket ${socket}`]) {
+      expect((await ngrokd(`plan ${words}`)).out).toBe(
+        "Nothing would change; endpoints served: 1.\n",
+      );
+    }
     await cloud.add("http://more.demo", page("more").address);
     expect((await ngrokd(`plan --config ${config} --socket ${socket}`)).out).toContain(
       `\n${hosts}:\n`,

@@ -4,7 +4,7 @@ import { unitText } from "../../src/service/unit.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
-import { sandboxed } from "../support/sandbox.ts";
+import { sandboxed, unitFacts } from "../support/sandbox.ts";
 import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
 import { echo, type Peer } from "../support/tcp.ts";
 
@@ -255,23 +255,12 @@ stories("a daemon that cannot make an interface", () => {
 });
 
 stories("the service's unit with a virtual interface", () => {
-  const facts = {
-    program: "/run/bin/ngrokd",
-    serveArgs: [],
-    environment: {},
-    hostsPath: "/etc/hosts",
-    socketPath: "/var/run/ngrokd.sock",
-    folders: ["/etc/ngrokd"],
-    reads: [],
-    drainSeconds: 30,
-  };
-
   test.each([
     [true, "virtual", "10.107.0.2"],
     [false, "loopback", "127.0.0.2"],
   ] as const)("lets the daemon make it only if it was installed so: %p", async (...row) => {
     const [makesInterface, kind, ip] = row;
-    const inside = sandboxed(unitText({ ...facts, makesInterface }));
+    const inside = sandboxed(unitText({ ...unitFacts, makesInterface }));
     const { cloud, daemon } = await registered({ config: virtual, args: "--json", inside });
     await cloud.add("tcp://a.demo:7000", (await echo()).address);
     const item = await daemon.becomes("a.demo", "listening");
@@ -302,6 +291,7 @@ stories("another runtime", () => {
 /** Another machine, which has its default route through this one. */
 async function strangerAt(net: string): Promise<void> {
   atEnd(() => run(["ip", "netns", "del", "stranger"]));
+  atEnd(() => run(["ip", "link", "del", "br0"]));
   await sh(`mkdir -p /run/netns && ip netns add stranger
 ip link add br0 type veth peer name eth0 netns stranger
 ip addr add ${net}.1/24 dev br0 && ip link set br0 up

@@ -1,4 +1,18 @@
+import type { ServiceFacts } from "../../src/service/service-facts.ts";
 import { binary } from "./ngrokd.ts";
+
+/** The facts of the unit of a service, as in most stories. */
+export const unitFacts: ServiceFacts = {
+  program: "/run/bin/ngrokd",
+  serveArgs: [],
+  environment: {},
+  hostsPath: "/etc/hosts",
+  socketPath: "/var/run/ngrokd.sock",
+  folders: ["/etc/ngrokd"],
+  reads: [],
+  drainSeconds: 30,
+  makesInterface: false,
+};
 
 /**
  * The sandbox of a systemd unit, without systemd. A mount namespace and setpriv

@@ -52,8 +52,8 @@ export default command({
       env,
       trustFolder,
     });
-    const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));
     const member = memberIn(args["group-add"], manager);
+    const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));
     const choices = { start: args.start, takeOver, member };
     const { steps, before } = await planInstall(manager, facts, choices);
     for (const remark of remarks) say.warn(remark);

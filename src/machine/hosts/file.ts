@@ -13,8 +13,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { type FileHandle, lstat, open, realpath, rename, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, lstat, open, rename, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import {
   errnoOf,
@@ -23,6 +22,7 @@ import {
   rootHint,
   writeFileAtomic,
 } from "../../files/atomic.ts";
+import { realFile } from "../../files/real-file.ts";
 import { stampIn } from "../../files/stamp.ts";
 import { stateFiles } from "../../files/state-folder.ts";
 import { absent } from "../../files/sweep.ts";
@@ -126,7 +126,7 @@ export async function updateHostsFile(
   const fs: HostsFs = { read: readHosts, rename: renameUnchanged, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
-    const file = await realFile(path);
+    const file = await fileAt(path);
     return { file, rescued: await finishInterrupted(file, fs, copies) };
   });
   for (let attempt = 1; attempt <= 5; attempt++) {
@@ -163,7 +163,7 @@ export async function inspectHostsFile(
   entries: ReadonlyMap<Hostname, Ip>,
   { ranges, written, fs }: Pick<HostsOptions, "ranges" | "written" | "fs"> = {},
 ): Promise<HostsEdit & { readonly before: string }> {
-  const old = await told(path, async () => await (fs?.read ?? readHosts)(await realFile(path)));
+  const old = await told(path, async () => await (fs?.read ?? readHosts)(await fileAt(path)));
   const before = old?.bytes.toString("latin1") ?? "";
   return { ...editHosts(before, entries, ranges, written?.()), before };
 }
@@ -177,7 +177,7 @@ export async function pinsInFile(
   names: ReadonlySet<Hostname>,
   written: Written,
 ): Promise<ReadonlyMap<Hostname, readonly string[]>> {
-  const content = await realFile(path)
+  const content = await fileAt(path)
     .then(readHosts)
     .catch(() => undefined);
   return pinsIn(content?.bytes.toString("latin1") ?? "", names, written);
@@ -404,22 +404,14 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
   }
 }
 
-/** The file behind the symbolic links, or the path itself if no file exists. */
-async function realFile(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-  }
-  const link = await lstat(path).catch(() => undefined);
-  if (link !== undefined) {
-    throw new NgrokdError(
-      "hosts",
-      `Cannot edit "${path}": it is a symbolic link to a file that does not exist`,
-      { hint: chooseAnother },
-    );
-  }
-  return join(await realpath(dirname(path)), basename(path));
+async function fileAt(path: string): Promise<string> {
+  const file = await realFile(path);
+  if (file !== undefined) return file;
+  throw new NgrokdError(
+    "hosts",
+    `Cannot edit "${path}": it is a symbolic link to a file that does not exist`,
+    { hint: chooseAnother },
+  );
 }
 
 async function readHosts(path: string): Promise<HostsContent | undefined> {

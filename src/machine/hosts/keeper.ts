@@ -5,7 +5,7 @@ import type { Hostname } from "../../model/hostname.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { Log } from "../../model/log.ts";
 import { createSerial } from "../../model/serial.ts";
-import { afterRepair, type Contest, mayRepair, noContest } from "./contest.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../contest.ts";
 import { type HostsOptions, updateHostsFile } from "./file.ts";
 import type { Entries6 } from "./text.ts";
 

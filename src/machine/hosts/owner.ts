@@ -85,19 +85,20 @@ export async function claimHosts(
     await unlink(draft).catch(() => undefined);
   }
   return async () => {
-    if ((await readOwner(path))?.text.trim() === own) await unlink(path).catch(absent);
+    const found = await readOwner(path).catch(() => undefined);
+    if (found?.text.trim() === own) await unlink(path).catch(absent);
   };
 }
 
-/** The living owner of a hosts file; undefined if there is none. */
+/** The living owner of a hosts file; undefined if none can be read. */
 export async function livingOwner(hostsPath: string, deps: OwnerDeps): Promise<Owner | undefined> {
-  const found = await readOwner(await ownerPath(hostsPath));
+  const found = await readOwner(await ownerPath(hostsPath)).catch(() => undefined);
   return found?.owner !== undefined && (await lives(found.owner, deps)) ? found.owner : undefined;
 }
 
 /** Removes the file that names a dead owner. Never rejects. */
 export async function forgetDeadOwner(hostsPath: string, deps: OwnerDeps): Promise<void> {
-  if ((await livingOwner(hostsPath, deps).catch(() => undefined)) !== undefined) return;
+  if ((await livingOwner(hostsPath, deps)) !== undefined) return;
   const path = await ownerPath(hostsPath);
   if ((await readOwner(path).catch(() => undefined)) !== undefined)
     await unlink(path).catch(() => undefined);
@@ -144,8 +145,8 @@ const ownerSchema = z.object({
 const limitBytes = 4096;
 
 /**
- * If a file is not an owner's, or if a user other than root and this one has
- * created it, it names no owner.
+ * Rejects if this can be no owner's file: its kind, its size, or a user other
+ * than root and this one who has created it.
  */
 async function readOwner(path: string): Promise<{ text: string; owner?: Owner } | undefined> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -20,6 +20,8 @@ export interface AliasDeps {
   readonly interfaces?: () => NodeJS.Dict<readonly NetworkInterfaceInfo[]>;
   /** Records the aliases before they are made; an empty list forgets them. */
   readonly journal: (addresses: readonly AnyIp[]) => Promise<void>;
+  /** The aliases in the journal, also those of a run that was killed. */
+  readonly recorded: () => Promise<readonly AnyIp[]>;
 }
 
 /**
@@ -44,15 +46,19 @@ export function darwinLinks(deps: AliasDeps): LinkSystem {
   };
   const remove = async (addresses: readonly AnyIp[]): Promise<void> => {
     if (addresses.length === 0) return;
+    const there = new Set(aliasesThere(addresses, { interfaces }));
     for (const address of addresses) {
-      await runIfconfig(deps, aliasWords("remove", address));
+      if (there.has(address)) await runIfconfig(deps, aliasWords("remove", address));
       aliases.delete(address);
     }
     await deps.journal([...aliases]);
   };
   return {
-    routes: async () => connectedNetworks(interfaces(), aliases),
+    async routes() {
+      return connectedNetworks(interfaces(), new Set([...aliases, ...(await deps.recorded())]));
+    },
     async hold(grounds): Promise<Held> {
+      for (const left of aliasesThere(await deps.recorded(), { interfaces })) aliases.add(left);
       const mended = missingOf(aliases).length > 0 ? ["alias"] : [];
       await add([...aliases, ...grounds.flatMap(ownOf)]);
       await remove([...aliases].filter((one) => !grounds.some((it) => groundHas(it, one))));

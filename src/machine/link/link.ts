@@ -20,7 +20,7 @@ import { hintOf, reasonOf } from "../../model/error.ts";
 import type { AnyIp, Ip, Prefix6 } from "../../model/ip.ts";
 import type { Log } from "../../model/log.ts";
 import { createSerial } from "../../model/serial.ts";
-import { afterRepair, type Contest, mayRepair, noContest } from "../hosts/contest.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../contest.ts";
 import type { LinkSystem } from "./system.ts";
 
 export interface Link {
@@ -74,6 +74,7 @@ export function createLink(options: LinkOptions): Link {
     old: [],
     remarks: [],
     failedAt: undefined,
+    stale: false,
     contest: noContest,
   };
   const inTurn = createSerial();
@@ -111,6 +112,8 @@ interface State extends LinkOptions {
   remarks: readonly string[];
   /** When the interface was last refused; undefined if it was not. */
   failedAt: number | undefined;
+  /** The system has told of a change that is not looked at yet. */
+  stale: boolean;
   contest: Contest;
 }
 
@@ -120,6 +123,7 @@ const retryMs = 60_000;
 async function settle(state: State): Promise<void> {
   const { wish, log } = state;
   if (wish === undefined) return;
+  state.stale = false;
   const before = state.ground;
   const { ground, remarks } = await realGround(state, wish);
   const told = state.remarks;
@@ -183,8 +187,9 @@ async function guard(state: State, used: () => Iterable<AnyIp>): Promise<boolean
   await dropUnused(state, used);
   const before = state.ground;
   const isDue = state.failedAt !== undefined && state.now() - state.failedAt >= retryMs;
-  const changed = (await opened?.changed().catch(() => true)) ?? false;
-  if ((changed || isDue) && mayRepair(state.contest, state.now())) await settle(state);
+  // The system tells of a change only once, and the contest may have to wait.
+  if (await opened?.changed().catch(() => true)) state.stale = true;
+  if ((state.stale || isDue) && mayRepair(state.contest, state.now())) await settle(state);
   return !sameGround(before, state.ground);
 }
 

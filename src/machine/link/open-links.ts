@@ -1,4 +1,4 @@
-import { forgetChange, recordChange } from "../../journal/journal.ts";
+import { forgetChange, readJournal, recordChange } from "../../journal/journal.ts";
 import { NgrokdError } from "../../model/error.ts";
 import type { Log } from "../../model/log.ts";
 import type { Net } from "../../net/types.ts";
@@ -28,5 +28,10 @@ export async function openLinks({
       addresses.length === 0
         ? forgetChange(stateFolder, change, log)
         : recordChange(stateFolder, { ...change, addresses }, log),
+    async recorded() {
+      // Only root may read the journal, and everybody may ask for a plan.
+      const changes = await readJournal(stateFolder).catch(() => []);
+      return changes.flatMap((one) => (one.kind === "aliases" ? one.addresses : []));
+    },
   });
 }

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { choosesDnsmasq, type ResolverFacts, resolvConfPath } from "./way.ts";
+import { choosesDnsmasq, hostsOrder, type ResolverFacts, resolvConfPath } from "./way.ts";
 
 /** Where the facts are; tests have other places. */
 export interface ResolverPlaces {
@@ -39,7 +39,7 @@ export async function resolverFacts(
   return {
     platform: places.platform,
     resolvConf,
-    order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim() ?? "",
+    order: hostsOrder(nsswitch) ?? "",
     resolvectl: places.resolvectl.find((path) => existsSync(path)),
     link: hasLink(await textOf(places.links), linkName),
     linkName,

@@ -1,11 +1,17 @@
 import { constants, readFileSync, statSync } from "node:fs";
-import { mkdir, open, readdir, readFile, realpath, rename, stat, unlink } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
+import {
+  fileError,
+  readBytesIfThere,
+  readFileIfThere,
+  removeFile,
+  writeFileAtomic,
+} from "../../files/atomic.ts";
+import { realFile } from "../../files/real-file.ts";
 import { forgetChange, recordChange, recordFile } from "../../journal/journal.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
-import { afterRepair, mayRepair, noContest } from "../hosts/contest.ts";
 import { hasLink, usualPlaces } from "./facts.ts";
 import { withoutServer, withServer } from "./resolv-conf.ts";
 import {
@@ -69,9 +75,9 @@ export function resolvedKeeper(
     async take() {
       // The settings of a link that is gone are gone with it.
       const isThere = hasLink(textNow(links), link);
-      const { ok } = isThere ? await run(program, revertCommand(link)) : { ok: true };
-      if (ok) await forgetChange(stateFolder, change);
-      return ok;
+      if (isThere) await call(revertCommand(link));
+      await forgetChange(stateFolder, change);
+      return isThere;
     },
     // systemd-resolved keeps the settings of a link in a file of this name.
     stamp: () =>
@@ -92,11 +98,12 @@ export interface FilesKeeperOptions {
 /** Files of our own in a folder of others; the first line marks them. */
 export function filesKeeper(options: FilesKeeperOptions): Keeper {
   const { folder, filesFor, stateFolder, changed } = options;
+  // Also from an earlier call that could not tell the program.
+  let touched = false;
   const put = async (files: ReadonlyMap<string, string>): Promise<boolean> => {
-    let touched = false;
     for (const path of await oursIn(options)) {
       if (files.has(path)) continue;
-      await unlink(path).catch(() => undefined);
+      await removeFile(path);
       await forgetChange(stateFolder, { kind: "file", path });
       touched = true;
     }
@@ -110,8 +117,10 @@ export function filesKeeper(options: FilesKeeperOptions): Keeper {
       await writeFileAtomic(path, text, { mode: 0o644 });
       touched = true;
     }
-    if (touched) await changed();
-    return touched;
+    if (!touched) return false;
+    await changed();
+    touched = false;
+    return true;
   };
   return {
     put: (wanted) => put(filesFor(wanted)),
@@ -155,8 +164,6 @@ export const dnsmasqKeeper = (folder: string, stateFolder: string, run: Run): Ke
 
 /** Our section in resolv.conf. */
 export function resolvConfKeeper(path: string, stateFolder: string): Keeper {
-  let contest = noContest;
-  let settled = false;
   const change = { kind: "resolv-conf", path } as const;
   return {
     async put({ server }) {
@@ -164,20 +171,13 @@ export function resolvConfKeeper(path: string, stateFolder: string): Keeper {
         throw new NgrokdError("config", `Cannot name port ${server.port} in "${path}"`, {
           hint: "a line of this file has no port: set dns.listen to port 53",
         });
-      const now = performance.now();
-      if (settled && !mayRepair(contest, now))
-        throw new NgrokdError("state", `Another program keeps changing "${path}"`);
-      const changed = await editResolvConf(
+      return await editResolvConf(
         path,
         (text) => withServer(text, server.host),
         () => recordChange(stateFolder, change),
       );
-      if (changed && settled) contest = afterRepair(contest, now);
-      settled = true;
-      return changed;
     },
     async take() {
-      settled = false;
       const changed = await editResolvConf(path, withoutServer);
       await forgetChange(stateFolder, change);
       return changed;
@@ -195,12 +195,19 @@ export async function editResolvConf(
   edit: (text: string) => ReturnType<typeof withoutServer>,
   before: () => Promise<void> = async () => undefined,
 ): Promise<boolean> {
-  const path = await realpath(link).catch(() => link);
+  const action = `Cannot edit "${link}"`;
+  const path = await realFile(link).catch((error: unknown) => {
+    throw fileError(action, error);
+  });
   for (let attempt = 0; ; attempt += 1) {
-    const text = await readFile(path, "latin1").catch(() => "");
+    // A text that cannot be read is not an empty one.
+    const bytes = path === undefined ? undefined : await readBytesIfThere(path);
+    const text = bytes?.toString("latin1") ?? "";
     const edited = edit(text);
-    if (!edited.ok) throw new NgrokdError("refused", `Cannot edit "${link}": ${edited.reason}`);
+    if (!edited.ok) throw new NgrokdError("refused", `${action}: ${edited.reason}`);
     if (edited.value === text) return false;
+    if (path === undefined)
+      throw new NgrokdError("refused", `${action}: it is a link to a file that does not exist`);
     await checkOwner(path);
     await before();
     const same = (): boolean => textNow(path, "latin1") === text;

@@ -4,15 +4,17 @@
  * of others go where they went before.
  */
 import { unlink } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { readFileIfThere } from "../../files/atomic.ts";
 import { stateFiles } from "../../files/state-folder.ts";
-import { readJournal } from "../../journal/journal.ts";
-import { hintOf, reasonOf } from "../../model/error.ts";
+import { type Change, readJournal } from "../../journal/journal.ts";
+import { hintOf, NgrokdError, reasonOf } from "../../model/error.ts";
 import { hostPortText } from "../../model/host-port.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Log } from "../../model/log.ts";
 import { parsed } from "../../model/parsed.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../contest.ts";
 import { type ResolverPlaces, resolverFacts, usualPlaces } from "./facts.ts";
 import {
   dnsmasqKeeper,
@@ -69,7 +71,7 @@ const noWay: Way = { kind: "by-hand", text: "no name below a wildcard is served"
 
 export function createResolver(options: ResolverOptions): Resolver {
   const { settings, places = usualPlaces, now = () => performance.now() } = options;
-  const state: State = { ...options, way: noWay, trouble: "", swept: false };
+  const state: State = { ...options, way: noWay, trouble: "", contest: noContest, swept: false };
   const facts = (): Promise<ResolverFacts> =>
     resolverFacts(settings().link, settings().mayEdit, places);
   return {
@@ -108,16 +110,22 @@ export function createResolver(options: ResolverOptions): Resolver {
       note(state, "");
       return false;
     }
+    const again = state.current?.isMade === true && isDeepStrictEqual(state.current.wanted, wanted);
     try {
+      if (again && !mayRepair(state.contest, at))
+        throw new NgrokdError(
+          "state",
+          `Another program keeps changing the settings of ${way.text}`,
+        );
       const changed = await keeper.put(wanted);
-      const again = state.current !== undefined && isDeepStrictEqual(state.current.wanted, wanted);
       if (changed) options.log.info(changeText(way, wanted, again));
+      if (changed && again) state.contest = afterRepair(state.contest, at);
       const lookedAt = changed ? at - fullLookMs + firstLookMs : at;
-      state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp() };
+      state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp(), isMade: true };
       note(state, "");
       return changed;
     } catch (error) {
-      state.current = { keeper, wanted, lookedAt: at, stamp: "" };
+      state.current = { keeper, wanted, lookedAt: at, stamp: "", isMade: again };
       note(state, [reasonOf(error), hintOf(error)].filter((text) => text !== "").join("; "));
       return false;
     }
@@ -128,10 +136,18 @@ interface State extends ResolverOptions {
   wish?: Wanted | undefined;
   way: Way;
   trouble: string;
-  /** The settings that are made. */
+  /** The settings that are made, or could not be made yet. */
   current?:
-    | { readonly keeper: Keeper; readonly wanted: Wanted; lookedAt: number; stamp: string }
+    | {
+        readonly keeper: Keeper;
+        readonly wanted: Wanted;
+        readonly lookedAt: number;
+        readonly stamp: string;
+        /** They were made: a difference is the work of another program. */
+        readonly isMade: boolean;
+      }
     | undefined;
+  contest: Contest;
   /** What a killed run has left was looked for. */
   swept: boolean;
 }
@@ -185,9 +201,9 @@ async function takeBack(state: State): Promise<boolean> {
   note(state, "");
   if (current === undefined) return false;
   state.current = undefined;
+  state.contest = noContest;
   try {
-    await current.keeper.take();
-    return true;
+    return await current.keeper.take();
   } catch (error) {
     log.warn(reasonOf(error), { hint: "the next start, or `ngrokd undo`, takes it back" });
     return false;
@@ -199,36 +215,34 @@ async function sweep(state: State): Promise<void> {
   const { stateFolder, settings, places = usualPlaces, log } = state;
   state.swept = true;
   await giveBackGoCopy(stateFolder, places.resolvConf, log);
-  try {
-    const found = await resolverFacts(settings().link, settings().mayEdit, places);
-    for (const way of leftWays(await readJournal(stateFolder), found))
-      if (await keeperFor(way, found, state)?.take())
-        log.info(`Took back what an earlier run had set: ${way.text}`);
-  } catch (error) {
+  const warn = (error: unknown): void =>
     log.warn(`Cannot take back the resolver settings of an earlier run: ${reasonOf(error)}`);
+  const changes = await readJournal(stateFolder).catch(warn);
+  if (changes === undefined || changes.length === 0) return;
+  const found = await resolverFacts(settings().link, settings().mayEdit, places);
+  for (const change of changes) {
+    const way = leftWay(change, found);
+    if (way === undefined) continue;
+    const keeper = keeperFor(way, { ...found, linkName: basename(change.path) }, state);
+    if (await keeper?.take().catch(warn))
+      log.info(`Took back what an earlier run had set: ${way.text}`);
   }
 }
 
-function leftWays(
-  changes: Awaited<ReturnType<typeof readJournal>>,
-  { platform, dnsmasqFolder, linkName }: ResolverFacts,
-): Way[] {
-  const has = (kind: string): boolean => changes.some((change) => change.kind === kind);
-  const inFolder = (folder: string): boolean =>
-    changes.some(({ kind, path }) => kind === "file" && path.startsWith(`${folder}/`));
-  const folder = "/etc/resolver";
-  return [
-    ...(has("resolved")
-      ? [{ kind: "resolved", text: `systemd-resolved, on ${linkName}` } as const]
-      : []),
-    ...(has("resolv-conf") ? [{ kind: "resolv-conf", text: "resolv.conf" } as const] : []),
-    ...(platform === "darwin" && inFolder(folder)
-      ? [{ kind: "folder", text: folder, folder } as const]
-      : []),
-    ...(dnsmasqFolder !== undefined && inFolder(dnsmasqFolder)
-      ? [{ kind: "dnsmasq", text: "NetworkManager's dnsmasq", folder: dnsmasqFolder } as const]
-      : []),
-  ];
+/** Pure: the way by which an earlier run made a change; it had its own link. */
+function leftWay(
+  { kind, path }: Change,
+  { platform, dnsmasqFolder }: Pick<ResolverFacts, "platform" | "dnsmasqFolder">,
+): Way | undefined {
+  if (kind === "resolved") return { kind, text: `systemd-resolved, on ${basename(path)}` };
+  if (kind === "resolv-conf") return { kind, text: "resolv.conf" };
+  if (kind !== "file") return undefined;
+  const folder = dirname(path);
+  if (platform === "darwin" && folder === "/etc/resolver")
+    return { kind: "folder", text: folder, folder };
+  return folder === dnsmasqFolder
+    ? { kind: "dnsmasq", text: "NetworkManager's dnsmasq", folder }
+    : undefined;
 }
 
 /**

@@ -44,8 +44,14 @@ export async function takeResolverBack(
     );
 }
 
+const isOfDnsmasq = (path: string): boolean =>
+  basename(path) === dnsmasqFile && dirname(path).endsWith("/dnsmasq.d");
+
+/** Pure: whether a file of ours tells a resolver about zones. */
+export const isZoneFile = (path: string): boolean =>
+  isOfDnsmasq(path) || dirname(path) === "/etc/resolver";
+
 /** Makes the program read its files again that lost one of ours. */
 export async function afterRemoval(path: string, run: Run = runProgram): Promise<void> {
-  const isDnsmasq = basename(path) === dnsmasqFile && dirname(path).endsWith("/dnsmasq.d");
-  if (isDnsmasq) await run("/usr/bin/nmcli", ["general", "reload", "dns-full"]);
+  if (isOfDnsmasq(path)) await run("/usr/bin/nmcli", ["general", "reload", "dns-full"]);
 }

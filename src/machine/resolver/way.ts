@@ -59,6 +59,10 @@ export const asksResolved = ({ resolvConf, order }: ResolverFacts): boolean =>
 export const nameServers = (text: string): string[] =>
   [...text.matchAll(/^[ \t]*nameserver[ \t]+(\S+)/gm)].map(([, server = ""]) => server);
 
+/** Pure: the value of `hosts:` in the text of nsswitch.conf. */
+export const hostsOrder = (nsswitch: string): string | undefined =>
+  /^\s*hosts:[ \t]*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim();
+
 /** Pure: the services in the value of `hosts:`, without their conditions. */
 export const servicesIn = (order: string): string[] =>
   order

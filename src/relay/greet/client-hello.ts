@@ -42,11 +42,11 @@ function messageIn(bytes: Uint8Array): Uint8Array | Naming {
   let end = 4;
   for (let at = 0; length < end; ) {
     const start = at + 5;
-    if (bytes.length < start) return { kind: "more", atLeast: start + end - length };
+    if (bytes.length < start) return more(start + end - length);
     const size = sizeOfRecord(bytes.subarray(at, start));
     if (size === undefined) return damaged;
     at = start + size;
-    if (bytes.length < at) return { kind: "more", atLeast: Math.max(at, start + end - length) };
+    if (bytes.length < at) return more(Math.max(at, start + end - length));
     parts.push(bytes.subarray(start, at));
     if (length < 4 && length + size >= 4) {
       const header = new Reader(Buffer.concat(parts));
@@ -61,6 +61,8 @@ function messageIn(bytes: Uint8Array): Uint8Array | Naming {
     end,
   );
 }
+
+const more = (atLeast: number): Naming => ({ kind: "more", atLeast, from: 0 });
 
 /** Undefined if this is no header of a handshake record. */
 function sizeOfRecord(header: Uint8Array): number | undefined {

@@ -13,32 +13,39 @@ import {
   settingsFrame,
   withoutAck,
 } from "./http2.ts";
-import type { Naming } from "./naming.ts";
+import { type Look, type Naming, unreadable } from "./naming.ts";
 import { readHead } from "./request-head.ts";
 
 /** The most bytes that are read before the name. */
 export const longestGreeting = 64 * 1024;
+/**
+ * The most bytes before the ACK of our SETTINGS. Until a client has read those,
+ * it may send 64 KiB of a body behind its greeting.
+ */
+const longestBeforeAck = 2 * longestGreeting;
 
 /**
- * Pure: the name in the first bytes of a connection. The first `seen` of them
- * have been looked at before, without a result.
+ * Pure: the name in the first bytes of a connection. `from` is that of the look
+ * before, which had no result.
  */
-export function nameIn(bytes: Uint8Array, seen = 0): Naming {
-  if (bytes.length === 0) return { kind: "more", atLeast: 1 };
+export function nameIn(bytes: Uint8Array, from = 0): Naming {
+  if (bytes.length === 0) return { kind: "more", ...firstLook };
   if (bytes[0] === handshakeRecord) return nameInClientHello(bytes);
   const http2 = isHttp2(bytes);
-  if (http2 === "perhaps") return { kind: "more", atLeast: prefaceOfHttp2.length };
-  if (http2) return authorityInHttp2(bytes);
-  const head = readHead(bytes, seen);
+  if (http2 === "perhaps") return { kind: "more", atLeast: prefaceOfHttp2.length, from: 0 };
+  if (http2) return authorityInHttp2(bytes, from);
+  const head = readHead(bytes, from);
   switch (head.kind) {
     case "more":
-      return { kind: "more", atLeast: bytes.length + 1 };
+      return { kind: "more", atLeast: bytes.length + 1, from: bytes.length };
     case "head":
       return { kind: "http", host: head.host };
     case "bad":
       return { kind: "unreadable", reason: head.reason, http: true };
   }
 }
+
+const firstLook: Look = { atLeast: 1, from: 0 };
 
 /** A decided naming, with the bytes that were read for it. */
 export interface Greeted {
@@ -53,30 +60,51 @@ export interface Greeted {
  */
 export async function greet(conn: Conn): Promise<Greeted | undefined> {
   const read = new Gathered();
-  let seen = 0;
+  let look = firstLook;
   let settingsSent = false;
-  for (;;) {
-    const chunk = await conn.read();
-    if (chunk === null) return undefined;
-    read.add(chunk);
-    if (read.length <= seen) continue;
+  while (await readFor(look, conn, read)) {
     const { bytes } = read;
-    const naming = nameIn(bytes, seen);
-    if (naming.kind !== "more") {
-      const passed = settingsSent ? withoutAck(bytes) : bytes;
-      if (passed !== undefined) return { naming, bytes: passed };
-    }
-    const needed = naming.kind === "more" ? naming.atLeast : bytes.length + 1;
-    if (needed > longestGreeting) return { naming: tooLong, bytes };
-    seen = needed - 1;
+    const naming = nameIn(bytes, look.from);
+    if (naming.kind === "http2" && settingsSent) return await acknowledged(conn, read, naming);
+    if (naming.kind !== "more") return { naming, bytes };
+    look = naming;
+    if (look.atLeast > longestGreeting) return { naming: tooLong, bytes };
     if (!settingsSent && isHttp2(bytes) === true && mayWait(bytes)) {
       settingsSent = true;
       await conn.write(settingsFrame);
     }
   }
+  return undefined;
 }
 
-const tooLong = { kind: "unreadable", reason: "it names no host in its first 64 KiB" } as const;
+/** Reads until the ACK of our SETTINGS, and leaves it out. */
+async function acknowledged(
+  conn: Conn,
+  read: Gathered,
+  naming: Greeted["naming"],
+): Promise<Greeted | undefined> {
+  let look = firstLook;
+  while (await readFor(look, conn, read)) {
+    const found = withoutAck(read.bytes, look.from);
+    if (found instanceof Uint8Array) return { naming, bytes: found };
+    look = found;
+    if (look.atLeast > longestBeforeAck) return { naming: unanswered, bytes: read.bytes };
+  }
+  return undefined;
+}
+
+/** False if the client finishes before that. */
+async function readFor({ atLeast }: Look, conn: Conn, read: Gathered): Promise<boolean> {
+  while (read.length < atLeast) {
+    const chunk = await conn.read();
+    if (chunk === null) return false;
+    read.add(chunk);
+  }
+  return true;
+}
+
+const tooLong = unreadable("it names no host in its first 64 KiB");
+const unanswered = unreadable("it does not answer our HTTP/2 SETTINGS");
 
 /** Bytes in one buffer, which doubles: many small segments cost little. */
 class Gathered {

@@ -1,4 +1,4 @@
-import { type Named, type Naming, unreadable } from "./naming.ts";
+import { type Look, type Named, type Naming, unreadable } from "./naming.ts";
 import { namedIn } from "./request-head.ts";
 
 /** The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4). */
@@ -25,50 +25,68 @@ interface Frame {
 const types = { headers: 1, settings: 4, continuation: 9 } as const;
 const flags = { ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
-/** The whole frames behind the preface. */
-function* framesIn(bytes: Uint8Array): Generator<Frame, { readonly atLeast: number }> {
-  for (let at = prefaceOfHttp2.length; ; ) {
+/** The whole frames from a place on; the first is behind the preface. */
+function* framesIn(bytes: Uint8Array, from: number): Generator<Frame, Look> {
+  for (let at = Math.max(from, prefaceOfHttp2.length); ; ) {
     const [a = 0, b = 0, c = 0, type = 0, flags = 0] = bytes.subarray(at, at + 9);
     const end = at + 9 + a * 65_536 + b * 256 + c;
-    if (bytes.length < at + 9) return { atLeast: at + 9 };
-    if (bytes.length < end) return { atLeast: end };
+    if (bytes.length < at + 9) return { atLeast: at + 9, from: at };
+    if (bytes.length < end) return { atLeast: end, from: at };
     yield { type, flags, start: at, end, payload: bytes.subarray(at + 9, end) };
     at = end;
   }
 }
 
-/** Pure: the host in the first request of a connection. */
-export function authorityInHttp2(bytes: Uint8Array): Naming {
+/**
+ * The most frames of one header block. The 64 KiB of a greeting fit into five
+ * large ones.
+ */
+const mostFragments = 16;
+
+/**
+ * Pure: the host in the first request of a connection. Before `from` there are
+ * only whole frames of other kinds.
+ */
+export function authorityInHttp2(bytes: Uint8Array, from: number): Naming {
   const block: Uint8Array[] = [];
-  const frames = framesIn(bytes);
+  let first = 0;
+  const frames = framesIn(bytes, from);
   for (;;) {
     const { done, value } = frames.next();
-    if (done) return { kind: "more", atLeast: value.atLeast };
-    const { type, flags: set, payload } = value;
-    const expected = block.length === 0 ? types.headers : types.continuation;
-    if (type !== expected) {
-      if (block.length > 0) return unreadable("its HTTP/2 headers are damaged");
-      continue;
+    if (done) return { kind: "more", ...value, ...(block.length > 0 && { from: first }) };
+    const { type, flags: set, payload, start } = value;
+    if (block.length === 0) {
+      if (type !== types.headers) continue;
+      first = start;
+      block.push(fragmentIn(payload, set));
+    } else {
+      if (type !== types.continuation) return unreadable("its HTTP/2 headers are damaged");
+      if (block.length === mostFragments)
+        return unreadable("its HTTP/2 headers are in too many frames");
+      block.push(payload);
     }
-    block.push(type === types.headers ? fragmentIn(payload, set) : payload);
     if ((set & flags.endHeaders) !== 0)
       return { kind: "http2", host: authorityIn(Buffer.concat(block)) };
   }
 }
 
 /** Pure: whether the client has sent its SETTINGS, and may wait for ours. */
-export const mayWait = (bytes: Uint8Array): boolean => !(framesIn(bytes).next().done ?? false);
+export const mayWait = (bytes: Uint8Array): boolean => !(framesIn(bytes, 0).next().done ?? false);
 
 /**
- * Pure: the bytes without the first SETTINGS ACK. Only the client and we know
- * of {@link settingsFrame}, and the server must not get the ACK of it.
- * Undefined if there is none yet.
+ * Pure: the bytes without the first SETTINGS ACK, which is not before `from`.
+ * Only the client and we know of {@link settingsFrame}, and the server must not
+ * get the ACK of it. The next look if there is none yet.
  */
-export function withoutAck(bytes: Uint8Array): Uint8Array | undefined {
-  for (const { type, flags: set, start, end } of framesIn(bytes))
+export function withoutAck(bytes: Uint8Array, from: number): Uint8Array | Look {
+  const frames = framesIn(bytes, from);
+  for (;;) {
+    const { done, value } = frames.next();
+    if (done) return value;
+    const { type, flags: set, start, end } = value;
     if (type === types.settings && (set & flags.ack) !== 0)
       return Buffer.concat([bytes.subarray(0, start), bytes.subarray(end)]);
-  return undefined;
+  }
 }
 
 /** A HEADERS frame without its padding and priority. */

@@ -6,10 +6,17 @@ import type { Hostname } from "../../model/hostname.ts";
  */
 export type Named = Hostname | "" | undefined;
 
+/** The next look, if the bytes end too early. */
+export interface Look {
+  /** How many bytes it needs. */
+  readonly atLeast: number;
+  /** Where it may begin. */
+  readonly from: number;
+}
+
 /** The result of a look at the first bytes of a connection. */
 export type Naming =
-  /** They end too early. `atLeast` bytes are needed for the next look. */
-  | { readonly kind: "more"; readonly atLeast: number }
+  | ({ readonly kind: "more" } & Look)
   | { readonly kind: "tls" | "http" | "http2"; readonly host: Named }
   /** `http`: the client seems to speak it. */
   | { readonly kind: "unreadable"; readonly reason: string; readonly http?: true };
@@ -17,4 +24,7 @@ export type Naming =
 export const noName: Naming = { kind: "tls", host: undefined };
 
 /** The reason fits after "the client was refused, since". */
-export const unreadable = (reason: string): Naming => ({ kind: "unreadable", reason });
+export const unreadable = (reason: string): Extract<Naming, { kind: "unreadable" }> => ({
+  kind: "unreadable",
+  reason,
+});

@@ -43,28 +43,47 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   const [first = "", ...lines] = view.toString("latin1", start, at).split("\r\n");
   const request = requestLine.exec(first);
   if (request === null) return bad("its first line is not valid");
-  const [, method = "", target = ""] = request;
-  const fields = lines.map((line) => fieldLine.exec(line));
-  if (fields.includes(null)) return bad("a line of its head is not valid");
-  const all = (name: string): string[] =>
-    fields.flatMap((field) =>
-      field?.[1]?.toLowerCase() === name ? [trimmed(field[2] ?? "")] : [],
-    );
-  const framing = framingOf(all("transfer-encoding"), all("content-length"));
+  const [, method = "", target = "", minor = ""] = request;
+  const fields = fieldsIn(lines);
+  if (fields === undefined) return bad("a line of its head is not valid");
+  const codings = fields["transfer-encoding"];
+  // Servers differ in whether it counts there.
+  if (codings.length > 0 && minor === "0") return bad("it has a Transfer-Encoding in HTTP/1.0");
+  const framing = framingOf(codings, fields["content-length"]);
   if (typeof framing === "string") return bad(framing);
-  const named = hostOf(target, all("host"));
+  const named = hostOf(method, target, fields.host);
   if (typeof named === "string") return bad(named);
   const { host, authority } = named;
   const switches =
-    method === "CONNECT" ? "connect" : all("upgrade").length > 0 ? "upgrade" : undefined;
+    method === "CONNECT" ? "connect" : fields.upgrade.length > 0 ? "upgrade" : undefined;
   return { kind: "head", end: at + 4, host, authority, framing, switches };
 }
 
 const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
 
-const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.[01]$/;
+const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 /** Values are trimmed afterwards: here that would take quadratic time. */
 const fieldLine = /^([!#$%&'*+\-.^_`|~\w]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
+
+/** The values of the fields that count; undefined if a line is not valid. */
+function fieldsIn(lines: readonly string[]) {
+  const fields: Record<FieldName, string[]> = {
+    host: [],
+    "transfer-encoding": [],
+    "content-length": [],
+    upgrade: [],
+  };
+  for (const line of lines) {
+    const field = fieldLine.exec(line);
+    if (field === null) return undefined;
+    const [, name = "", value = ""] = field;
+    const key = name.toLowerCase();
+    if (Object.hasOwn(fields, key)) fields[key as FieldName].push(trimmed(value));
+  }
+  return fields;
+}
+
+type FieldName = "host" | "transfer-encoding" | "content-length" | "upgrade";
 
 /** Servers skip empty lines before a request. */
 function skipBlank(bytes: Uint8Array): number {
@@ -102,13 +121,18 @@ function framingOf(codings: readonly string[], lengths: readonly string[]): Fram
     : "its Content-Length is not a number";
 }
 
-/** The host of a target such as `http://a.demo/x` counts before the field's. */
+/**
+ * The host of a target such as `http://a.demo/x` counts before the field's. The
+ * target of CONNECT is a host and its port.
+ */
 function hostOf(
+  method: string,
   target: string,
   fields: readonly string[],
 ): Pick<RequestHead, "host" | "authority"> | string {
   if (fields.length > 1) return "it has several Host fields";
-  const absolute = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
+  const inTarget = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
+  const absolute = method === "CONNECT" ? target : inTarget;
   const [field] = fields;
   const authority = absolute ?? field;
   const host = namedIn(authority);

@@ -36,10 +36,13 @@ export type StreamState =
 type Place =
   | { readonly kind: "head" }
   | { readonly kind: "body"; readonly left: number }
-  | { readonly kind: "chunk-line" | "trailer" }
+  | { readonly kind: LineKind }
   | { readonly kind: "chunk"; readonly left: number }
   | { readonly kind: "answer" }
   | { readonly kind: "opaque" };
+
+/** The size of a chunk, the line end behind it, a line behind the last one. */
+type LineKind = "chunk-line" | "chunk-end" | "trailer";
 
 /**
  * A stream that is not HTTP as we know it ends, or passes unchanged if any host
@@ -58,6 +61,8 @@ class Requests implements RequestStream {
   private seen = 0;
   private over: string | undefined;
   private switches: RequestHead["switches"];
+  /** A request has passed, and no byte of the server since. */
+  private unanswered = false;
   private readonly status = new StatusWatch();
 
   constructor(manners: Manners) {
@@ -71,6 +76,7 @@ class Requests implements RequestStream {
   }
 
   answer(bytes: Uint8Array): void {
+    this.unanswered = false;
     if (this.switches === undefined) return;
     const status = this.status.see(bytes);
     if (status === undefined) return;
@@ -114,11 +120,12 @@ class Requests implements RequestStream {
         passed.push(bytes.subarray(0, used));
         const left = place.left - used;
         if (left > 0) this.place = { kind: place.kind, left };
-        else if (place.kind === "chunk") this.place = { kind: "chunk-line" };
+        else if (place.kind === "chunk") this.place = { kind: "chunk-end" };
         else this.requestEnded();
         return used;
       }
       case "chunk-line":
+      case "chunk-end":
       case "trailer":
         return this.line(bytes, place.kind, passed);
     }
@@ -137,8 +144,11 @@ class Requests implements RequestStream {
       this.over = `it names the host ${quote(head.authority)}, which is not the endpoint's; access.hosts can allow it`;
       return undefined;
     }
+    if (head.switches !== undefined && this.unanswered)
+      return this.give("it switches protocols before an earlier reply has come", bytes, passed);
     const raw = bytes.subarray(0, head.end);
     passed.push(rewrite === undefined ? raw : withHost(raw, rewrite));
+    this.unanswered = true;
     this.switches = head.switches;
     this.status.reset();
     const { framing } = head;
@@ -148,30 +158,15 @@ class Requests implements RequestStream {
     return head.end;
   }
 
-  /** The size of a chunk, or a line behind the last one. */
-  private line(
-    bytes: Uint8Array,
-    kind: "chunk-line" | "trailer",
-    passed: Uint8Array[],
-  ): number | undefined {
+  private line(bytes: Uint8Array, kind: LineKind, passed: Uint8Array[]): number | undefined {
     const end = bytes.indexOf(0x0a) + 1;
     if (end === 0 && bytes.length <= longestLine) return undefined;
     const text = Buffer.from(bytes.subarray(0, end)).toString("latin1");
-    if (!/^[^\r\n]*\r\n$/.test(text))
-      return this.give("a line of its body is not valid", bytes, passed);
+    const next = placeAfter(kind, text);
+    if (typeof next === "string") return this.give(next, bytes, passed);
     passed.push(bytes.subarray(0, end));
-    if (kind === "trailer") {
-      if (text === "\r\n") this.requestEnded();
-      return end;
-    }
-    const size = /^([\da-f]{1,12})[ \t]*(?:;.*)?\r\n$/i.exec(text)?.[1];
-    if (size === undefined) {
-      passed.pop();
-      return this.give("the size of a chunk is not valid", bytes, passed);
-    }
-    const left = Number.parseInt(size, 16);
-    // The line end behind a chunk belongs to it.
-    this.place = left === 0 ? { kind: "trailer" } : { kind: "chunk", left: left + 2 };
+    if (next === undefined) this.requestEnded();
+    else this.place = next;
     return end;
   }
 
@@ -189,6 +184,21 @@ class Requests implements RequestStream {
     passed.push(bytes);
     return bytes.length;
   }
+}
+
+/**
+ * Pure: the place behind a line of a body; undefined at the end of the body.
+ * For a line that is not valid, a text says so.
+ */
+function placeAfter(kind: LineKind, text: string): Place | string | undefined {
+  if (kind === "chunk-end")
+    return text === "\r\n" ? { kind: "chunk-line" } : "a chunk has another length than its size";
+  if (!/^[^\r\n]*\r\n$/.test(text)) return "a line of its body is not valid";
+  if (kind === "trailer") return text === "\r\n" ? undefined : { kind };
+  const size = /^([\da-f]{1,12})[ \t]*(?:;.*)?\r\n$/i.exec(text)?.[1];
+  if (size === undefined) return "the size of a chunk is not valid";
+  const left = Number.parseInt(size, 16);
+  return left === 0 ? { kind: "trailer" } : { kind: "chunk", left };
 }
 
 /** The most bytes of a line in a body. */

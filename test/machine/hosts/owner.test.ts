@@ -109,6 +109,15 @@ describe("the owner of a hosts file", () => {
     expect((await stat(damaged.owner)).mode & 0o777).toBe(0o644);
   });
 
+  test("is none if the file is larger than 4 KiB", async () => {
+    await using at = await place();
+    const owner = JSON.stringify({ pid: process.ppid, started: "", socket: theirs });
+    await writeFile(at.owner, owner.padEnd(4096));
+    expect(await livingOwner(at.hosts, untold(true))).toMatchObject({ socket: theirs });
+    await writeFile(at.owner, owner.padEnd(4097));
+    expect(await livingOwner(at.hosts, untold(true))).toBeUndefined();
+  });
+
   test("is not recorded if no file can be created for it", async () => {
     const release = await claimHosts("/proc/version", mine, nobody);
     expect(await release()).toBeUndefined();

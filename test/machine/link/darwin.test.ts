@@ -61,6 +61,44 @@ describe("aliases on lo0", () => {
     expect(String(failed)).toContain("lo0 alias 10.107.0.1 255.255.255.255");
   });
 
+  test("that a crash has left are no networks of others, and are taken back", async () => {
+    await using place = await macAt();
+    const { links, mac, crash } = place;
+    mac.addresses.push("10.107.0.7", "10.207.0.1", "10.200.0.1");
+    crash([ip("10.107.0.7"), ip("10.207.0.1"), ip("10.107.0.8")]);
+    const others = (await links.routes()).map(({ to, device }) => `${device} ${to?.bits}`);
+    expect({ others }).toEqual({ others: ["lo0 8", "lo0 32"] });
+    expect(await links.hold([ground])).toEqual({ mended: [], withoutIp6: undefined });
+    expect(mac.recorded.at(-1)).toContain(ip("10.107.0.7"));
+    expect(mac.addresses).not.toContain("10.207.0.1");
+    await links.close();
+    expect(mac.addresses).toEqual(["127.0.0.1", "10.200.0.1"]);
+    expect(mac.recorded.at(-1)).toEqual([]);
+  });
+
+  test("stay while a command only looks", async () => {
+    await using place = await macAt();
+    place.mac.addresses.push("10.107.0.7");
+    place.crash([ip("10.107.0.7")]);
+    await place.links.routes();
+    await place.links.close();
+    expect(place.mac.addresses).toEqual(["127.0.0.1", "10.107.0.7"]);
+  });
+
+  test("are all taken back, also if another program has removed one", async () => {
+    await using place = await macAt();
+    const { links, mac } = place;
+    await links.hold([ground]);
+    await links.carry([ip("10.107.0.2")]);
+    mac.addresses.splice(mac.addresses.indexOf("10.107.0.1"), 1);
+    await links.close();
+    expect(mac.told().filter((words) => words.includes("-alias"))).toEqual([
+      "lo0 inet6 fd11:2233:4455:6677::1 -alias",
+      "lo0 -alias 10.107.0.2",
+    ]);
+    expect(mac.recorded.at(-1)).toEqual([]);
+  });
+
   test("that a crash has left are taken back by undo, and no other address", async () => {
     await using place = await macAt();
     const { folder, mac, deps } = place;
@@ -89,6 +127,7 @@ async function macAt(script = "") {
   chmodSync(ifconfig, 0o755);
   const addresses = ["127.0.0.1"];
   const recorded: AnyIp[][] = [];
+  let left: readonly AnyIp[] = [];
   let seen = 0;
   const told = (): string[] =>
     existsSync(words) ? readFileSync(words, "utf8").trim().split("\n") : [];
@@ -111,6 +150,7 @@ async function macAt(script = "") {
   const links = darwinLinks({
     ...deps,
     journal: async (list) => void recorded.push([...list]),
+    recorded: async () => recorded.at(-1) ?? left,
   });
   const mac = {
     recorded,
@@ -124,6 +164,9 @@ async function macAt(script = "") {
     links,
     mac,
     deps,
+    crash: (addresses: readonly AnyIp[]) => {
+      left = addresses;
+    },
     folder: folder.path,
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };

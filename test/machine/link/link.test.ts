@@ -99,6 +99,23 @@ describe("the virtual interface", () => {
     expect(world.holds).toBe(5);
   });
 
+  test("is put back after the wait, if it was removed during the wait", async () => {
+    const { link, world } = staged();
+    await link.settle(wish("10.107.0.0/16"));
+    world.mended = ["route"];
+    const removed = async (): Promise<void> => {
+      world.changed = true;
+      await link.guard(unused);
+      world.changed = false;
+    };
+    for (let n = 0; n < 4; n += 1) await removed();
+    expect({ holdsBefore: world.holds }).toEqual({ holdsBefore: 4 });
+    world.now += 61_000;
+    await link.guard(unused);
+    await link.guard(unused);
+    expect({ holdsAfter: world.holds }).toEqual({ holdsAfter: 5 });
+  });
+
   test("is gone after a close", async () => {
     const { link, world } = staged();
     await link.settle(wish("10.107.0.0/16"));
@@ -144,7 +161,7 @@ describe("the prefix of a machine", () => {
 });
 
 describe("the addresses of this machine", () => {
-  test("are read again for an unknown one, at most once a second", () => {
+  test("are read again, at most once a second, and an address may go away", () => {
     let [reads, now] = [0, 0];
     const addresses = ["192.0.2.1"];
     const isOwn = createOwnAddresses(
@@ -164,6 +181,9 @@ describe("the addresses of this machine", () => {
     addresses.push("192.0.2.9");
     now = 1000;
     expect([isOwn("192.0.2.9"), reads]).toEqual([true, 2]);
+    addresses.shift();
+    now = 2000;
+    expect({ isOwnAfterItsEnd: isOwn("192.0.2.1") }).toEqual({ isOwnAfterItsEnd: false });
   });
 });
 

@@ -6,17 +6,9 @@ import {
 } from "../../../src/machine/resolver/canary.ts";
 import type { ResolverFacts } from "../../../src/machine/resolver/way.ts";
 import { host } from "../support.ts";
+import { bareFacts } from "./support.ts";
 
-const facts: ResolverFacts = {
-  platform: "linux",
-  resolvConf: "nameserver 192.0.2.1\n",
-  order: "files dns",
-  resolvectl: undefined,
-  link: false,
-  linkName: "ngrokd0",
-  dnsmasqFolder: undefined,
-  mayEdit: true,
-};
+const facts: ResolverFacts = { ...bareFacts, mayEdit: true };
 const server = { host: "127.0.0.1", port: 53 };
 const resolvConf = { kind: "resolv-conf", text: "/etc/resolv.conf" } as const;
 const resolved = { kind: "resolved", text: "systemd-resolved, on ngrokd0" } as const;

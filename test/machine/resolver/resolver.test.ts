@@ -5,12 +5,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readJournal } from "../../../src/journal/journal.ts";
+import { readJournal, recordChange } from "../../../src/journal/journal.ts";
 import { folderKeeper } from "../../../src/machine/resolver/keepers.ts";
 import { createResolver } from "../../../src/machine/resolver/resolver.ts";
 import type { Run } from "../../../src/machine/resolver/run.ts";
@@ -21,6 +23,19 @@ const wanted = { server: { host: "127.0.0.1", port: 53 }, zones: [host("team.int
 const before = "nameserver 192.0.2.1\nsearch corp.example\n";
 const section =
   "# BEGIN ngrokd managed section\nnameserver 127.0.0.1\n# END ngrokd managed section\n";
+
+/** Sets and takes the flag by which not even root removes a file. */
+const freeze = (flag: "+i" | "-i", path: string): boolean =>
+  Bun.spawnSync(["chattr", flag, path], { stderr: "ignore" }).success;
+const canFreeze = Bun.which("chattr") !== null && canFreezeHere();
+
+function canFreezeHere(): boolean {
+  const path = join(tmpdir(), `ngrokd-freeze-${process.pid}`);
+  writeFileSync(path, "");
+  const can = freeze("+i", path) && freeze("-i", path);
+  unlinkSync(path);
+  return can;
+}
 
 interface Stage {
   readonly platform?: string;
@@ -142,6 +157,20 @@ describe("the resolver, by resolv.conf,", () => {
     expect(text("run/resolv.conf")).toBe(before);
   });
 
+  test.each([
+    ["that leads to no file", "nowhere"],
+    ["that leads to itself", "resolv.conf"],
+  ])("leaves a link alone %s", async (_, target) => {
+    const { folder, make, at } = await staged();
+    await using __ = folder;
+    unlinkSync(at("resolv.conf"));
+    symlinkSync(at(target), at("resolv.conf"));
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(readlinkSync(at("resolv.conf"))).toBe(at(target));
+    expect(resolver.trouble).toContain(`Cannot edit "${at("resolv.conf")}"`);
+  });
+
   test("cannot have a server with another port, and says so", async () => {
     const { folder, make } = await staged();
     await using _ = folder;
@@ -259,7 +288,7 @@ describe("the resolver, in other ways,", () => {
   test("tells why systemd-resolved cannot be told, and tries again", async () => {
     let ok = false;
     const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
-    const { folder, make } = await staged({
+    const { folder, make, log } = await staged({
       resolvectl: true,
       resolvConf: "nameserver 127.0.0.53\n",
       run,
@@ -271,6 +300,7 @@ describe("the resolver, in other ways,", () => {
     ok = true;
     await resolver.guard();
     expect(resolver.trouble).toBe("");
+    expect(log.lines.join("\n")).not.toContain("Put back what another program had removed");
   });
 
   test("is NetworkManager's dnsmasq, with a file of ours", async () => {
@@ -288,6 +318,104 @@ describe("the resolver, in other ways,", () => {
     await resolver.want(undefined);
     expect(existsSync(at("nm/dnsmasq.d/ngrokd.conf"))).toBe(false);
     expect(calls).toHaveLength(2);
+  });
+
+  test("is NetworkManager's dnsmasq, told again if it could not be told", async () => {
+    let ok = false;
+    let calls = 0;
+    const run: Run = async () => {
+      calls += 1;
+      return { ok, out: "", error: ok ? "" : "NetworkManager is not running" };
+    };
+    const { folder, make } = await staged({ dnsmasq: true, run });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    await resolver.guard();
+    expect(resolver.trouble).toContain("NetworkManager is not running");
+    ok = true;
+    const before = calls;
+    expect(await resolver.guard()).toBe(true);
+    expect({ trouble: resolver.trouble, more: calls - before }).toEqual({ trouble: "", more: 1 });
+  });
+
+  test("is NetworkManager's dnsmasq, and gives way to another daemon's file", async () => {
+    let calls = 0;
+    const run: Run = async () => {
+      calls += 1;
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at, pass, text, log } = await staged({ dnsmasq: true, run });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    const ours = text("nm/dnsmasq.d/ngrokd.conf");
+    const write = (content: string): void => {
+      unlinkSync(at("nm/dnsmasq.d/ngrokd.conf"));
+      writeFileSync(at("nm/dnsmasq.d/ngrokd.conf"), content);
+    };
+    for (let n = 0; n < 20; n += 1) {
+      write(ours.replace("127.0.0.1", `127.0.0.${50 + n}`));
+      pass(3500);
+      await resolver.guard();
+    }
+    expect({ calls }).toEqual({ calls: 4 });
+    expect(resolver.trouble).toContain("Another program keeps changing");
+    pass(61_000);
+    await resolver.guard();
+    expect({ text: text("nm/dnsmasq.d/ngrokd.conf"), trouble: resolver.trouble }).toEqual({
+      text: ours,
+      trouble: "",
+    });
+    expect(log.lines.filter((line) => line.includes("Put back"))).toHaveLength(4);
+  });
+
+  test.skipIf(!canFreeze)("keeps a file in the journal that cannot be removed", async () => {
+    const { folder, make, at, journal, log } = await staged({ dnsmasq: true });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    const frozen = at("nm/dnsmasq.d/ngrokd.conf");
+    freeze("+i", frozen);
+    await resolver.want(undefined);
+    freeze("-i", frozen);
+    expect(await journal()).toEqual(["file"]);
+    expect(log.lines.join("\n")).toContain(`Cannot remove "${frozen}"`);
+  });
+
+  test("is systemd-resolved, whose settings of another interface a killed run left", async () => {
+    const calls: string[] = [];
+    const run: Run = async (_, words) => {
+      calls.push(words.join(" "));
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at, journal } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    writeFileSync(at("links"), "    lo: 0 0\nngrokd0: 0 0\nother0: 0 0\n");
+    await recordChange(at("state"), { kind: "resolved", path: "/sys/class/net/other0" });
+    await make().want(undefined);
+    expect({ calls, journal: await journal() }).toEqual({ calls: ["revert other0"], journal: [] });
+  });
+
+  test("is systemd-resolved, and says why it cannot be told to forget", async () => {
+    let ok = true;
+    const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
+    const { folder, make, journal, log } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    ok = false;
+    await resolver.want(undefined);
+    expect(await journal()).toEqual(["resolved"]);
+    expect(log.lines.join("\n")).toContain("Failed to connect to bus");
   });
 
   test("leaves a file of another program alone", async () => {

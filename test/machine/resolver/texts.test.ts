@@ -15,20 +15,11 @@ import {
 } from "../../../src/machine/resolver/way.ts";
 import { dnsmasqFiles, resolverFiles } from "../../../src/machine/resolver/zone-files.ts";
 import { host } from "../support.ts";
+import { bareFacts as facts } from "./support.ts";
 
 const wanted = {
   server: { host: "10.107.0.1", port: 53 },
   zones: [host("team.internal"), host("wild.demo")],
-};
-const facts: ResolverFacts = {
-  platform: "linux",
-  resolvConf: "nameserver 192.0.2.1\n",
-  order: "files dns",
-  resolvectl: undefined,
-  link: false,
-  linkName: "ngrokd0",
-  dnsmasqFolder: undefined,
-  mayEdit: false,
 };
 const kindFor = (changes: Partial<ResolverFacts>): string =>
   wayFor({ ...facts, ...changes }, "127.0.0.1").kind;

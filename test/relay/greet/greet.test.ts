@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { greet, longestGreeting, nameIn } from "../../../src/relay/greet/greet.ts";
-import { prefaceOfHttp2, settingsFrame } from "../../../src/relay/greet/http2.ts";
+import { isHttp2, prefaceOfHttp2, settingsFrame } from "../../../src/relay/greet/http2.ts";
 import { host } from "../../machine/support.ts";
 import { bytes, pair, scripted } from "../../support/conns.ts";
 import { frame, helloFor, inRecords } from "./support.ts";
@@ -160,7 +160,9 @@ describe("nameIn HTTP/2", () => {
       fc.property(fc.nat(length - 1), fc.nat(255), fc.nat(length), (at, to, end) => {
         const damaged = Buffer.from(whole.subarray(0, end));
         if (at < end) damaged[at] = to;
-        return ["more", "http2", "unreadable"].includes(nameIn(damaged).kind);
+        // "PRI * HTTP/1.0" is a request of HTTP/1.
+        const http = isHttp2(damaged) === false ? ["http"] : [];
+        return ["more", "http2", "unreadable", ...http].includes(nameIn(damaged).kind);
       }),
       { numRuns: 2000 },
     );
@@ -173,6 +175,9 @@ describe("nameIn HTTP/2", () => {
 });
 
 describe("greet", () => {
+  const settings = frame(4, 0, 0, new Uint8Array(0));
+  const first = frame(1, 4, 1, bytes("\x41\x06a.demo"));
+
   test("reads segments of one byte, and returns all of them", async () => {
     const conn = scripted(
       [...hello].map((byte) => new Uint8Array([byte])),
@@ -206,9 +211,46 @@ describe("greet", () => {
     expect((await greet(long))?.naming.kind).toBe("unreadable");
   });
 
+  test("goes through small HTTP/2 frames once, wherever they are", async () => {
+    const opening = Buffer.concat([prefaceOfHttp2, settings]);
+    const unknown = frame(11, 0, 1, new Uint8Array(0));
+    const rest = frame(9, 0, 1, new Uint8Array(0));
+    const half = frame(1, 0, 1, bytes("\x41\x06a.demo"));
+    const outcome = async (before: Uint8Array, small: Uint8Array, size: number) => {
+      const all = Buffer.concat([before, ...Array.from({ length: 7200 }, () => small)]);
+      const pieces = Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
+        all.subarray(i * size, i * size + size),
+      );
+      return (await greet(scripted([opening, ...pieces], "FIN")))?.naming.kind;
+    };
+    // When each look began at the first frame, one round took 24 s. So all of
+    // them would take longer than a test may.
+    for (let round = 0; round < 3; round += 1) {
+      expect(await outcome(new Uint8Array(0), unknown, 9)).toBeUndefined();
+      expect(await outcome(new Uint8Array(0), unknown, 2)).toBeUndefined();
+      expect(await outcome(first, unknown, 9)).toBeUndefined();
+      expect(await outcome(half, rest, 9)).toBe("unreadable");
+    }
+  });
+
+  test("takes the body of a client that has not read our SETTINGS yet", async () => {
+    const body = frame(0, 0, 1, new Uint8Array(16_380).fill(7));
+    const parts = [Buffer.concat([prefaceOfHttp2, settings]), first, body, body, body, body];
+    const conn = scripted([...parts, frame(4, 1, 0, new Uint8Array(0))], "silence");
+    const greeted = await greet(conn);
+    expect(greeted?.naming).toEqual({ kind: "http2", host: host("a.demo") });
+    expect(Buffer.from(greeted?.bytes ?? []).equals(Buffer.concat(parts))).toBe(true);
+    const endless = scripted(
+      [...parts.slice(0, 2), ...Array.from({ length: 99 }, () => body)],
+      "FIN",
+    );
+    expect(await greet(endless)).toMatchObject({
+      naming: { kind: "unreadable", reason: "it does not answer our HTTP/2 SETTINGS" },
+    });
+  });
+
   test("sends SETTINGS to HTTP/2 clients that wait, and keeps their ACK back", async () => {
     const [near, far] = await pair();
-    const settings = frame(4, 0, 0, new Uint8Array(0));
     const headers = frame(1, 5, 1, bytes("\x41\x06a.demo"));
     await near.write(Buffer.concat([prefaceOfHttp2, settings]));
     const greeted = greet(far);

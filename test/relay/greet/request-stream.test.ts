@@ -69,11 +69,38 @@ describe("a guarded stream", () => {
     expect(passed(guard, crlf(text) + other).state.kind).toBe("over");
   });
 
+  const chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const odd = "a chunk has another length than its size";
+  test.each([
+    ["a chunk beyond its size", `${chunked}1\r\nxAB1\r\nx\r\n0\r\n\r\n`, odd],
+    // A server for which the LF ends the chunk reads the size 1F.
+    ["a chunk before a bare LF", `${chunked}1\r\nx\n1F\r\n`, odd],
+    [
+      "chunks in HTTP/1.0",
+      `${chunked.replace("/1.1", "/1.0")}0\r\n\r\n`,
+      "it has a Transfer-Encoding in HTTP/1.0",
+    ],
+    [
+      "a CONNECT to another host",
+      "CONNECT b.demo:443 HTTP/1.1\r\nHost: a.demo\r\n\r\n",
+      "its target and its Host field have different hosts",
+    ],
+  ])("ends at %s, and says so", (_, text, reason) => {
+    expect(passed(guard, text + other).state).toEqual({ kind: "over", reason });
+  });
+
   test("ends at a head that is longer than 64 KiB", () => {
     expect(passed(guard, `GET / HTTP/1.1\r\nX: ${"x".repeat(70_000)}`)).toMatchObject({
       text: "",
       state: { kind: "over" },
     });
+  });
+
+  test("ends at a line of a body that is longer than 8 KiB", () => {
+    const head = crlf("POST / HTTP/1.1\nHost: a.demo\nTransfer-Encoding: chunked\n\n");
+    const kindAfter = (size: number) => passed(guard, head + "1".padEnd(size)).state.kind;
+    expect(kindAfter(8192)).not.toBe("over");
+    expect(kindAfter(8193)).toBe("over");
   });
 });
 
@@ -85,6 +112,22 @@ describe("a request to switch protocols", () => {
     const stream = createRequestStream(guard);
     expect(text(stream.take(bytes(upgrade + frames)))).toBe(upgrade);
     expect(stream.state).toEqual({ kind: "held" });
+  });
+
+  test("ends if the reply to an earlier request could be taken for its own", () => {
+    const tunnel = crlf("CONNECT a.demo:80 HTTP/1.1\nHost: a.demo\n\n");
+    for (const switching of [upgrade, tunnel]) {
+      const stream = createRequestStream(guard);
+      const first = crlf(bodies[0][1]);
+      expect(text(stream.take(bytes(first + switching)))).toBe(first);
+      stream.answer(bytes("HTTP/1.1 200 Yes\r\n\r\n"));
+      expect(text(stream.take(bytes(other)))).toBe("");
+      expect(stream.state.kind).toBe("over");
+    }
+    const stream = createRequestStream(guard);
+    stream.take(bytes(crlf(bodies[0][1])));
+    stream.answer(bytes("HTTP/1.1 200 Yes\r\n\r\n"));
+    expect(text(stream.take(bytes(upgrade)))).toBe(upgrade);
   });
 
   test("lets all bytes pass after 101, also with interim replies and in pieces", () => {

@@ -1,11 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import {
-  afterRepair,
-  type Contest,
-  mayRepair,
-  noContest,
-} from "../../../src/machine/hosts/contest.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "../../src/machine/contest.ts";
 
 const minute = 60_000;
 const after = (...times: number[]): Contest => times.reduce(afterRepair, noContest);

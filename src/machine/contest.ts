@@ -1,7 +1,8 @@
 /**
- * The recent repairs of the hosts section after another program removed or
- * changed it. Two programs that keep correcting each other only wear out the
- * disk, so ngrokd waits, longer each time.
+ * The recent repairs of something that another program removed or changed: the
+ * hosts section, the interface, the resolver's settings. Two programs that keep
+ * correcting each other only wear out the disk, so ngrokd waits, longer each
+ * time.
  */
 export interface Contest {
   /**
