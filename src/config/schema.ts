@@ -285,7 +285,7 @@ const shape = {
       {
         description:
           "More names for the address of an endpoint, in the hosts file. The service sees the name " +
-          "that the client uses.",
+          "that the client uses, unless `forward.rewrite_host` is on.",
         allowed: "host names of endpoints, each with a list of host names",
         example: { "db.internal": ["db", "postgres"] },
       },
@@ -372,8 +372,8 @@ const shape = {
     }),
     hosts: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
       description:
-        "More names under which HTTP endpoints may be asked, beside their own and addresses, if " +
-        "`forward.rewrite_host` is on. Others are refused, since a web page could make such a " +
+        "More names under which HTTP endpoints may be asked, beside their own, those of " +
+        "`names.alias`, and addresses, if `forward.rewrite_host` is on. Others are refused, since a web page could make such a " +
         "name lead here. Without rewriting, the service itself sees the name.",
       allowed: "a list of names; * stands for any characters",
       example: ["*.proxy.internal"],
