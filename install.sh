@@ -305,6 +305,7 @@ uninstall() {
   operator=
   if [ -r "$state_dir/operator_id" ]; then operator=$(tr -cd 'A-Za-z0-9_-' <"$state_dir/operator_id"); fi
   [ -z "$operator" ] || offer_unregister
+  sections=$(sections_left)
 
   if [ -e "$program" ]; then
     rm -f "$program"
@@ -329,10 +330,20 @@ uninstall() {
   if [ "$state_dir" != "${config_dir%/}" ] && [ -e "$state_dir" ]; then
     say "Kept $state_dir, with the daemon's key, its registration and its addresses"
   fi
-  hosts=${NGROKD_HOSTS_PATH:-/etc/hosts}
-  if grep -q '^# BEGIN ngrokd managed section' "$hosts" 2>/dev/null; then
-    say "warning: the last daemon was killed and left its section in $hosts: remove the lines from \"# BEGIN ngrokd\" to \"# END ngrokd\""
-  fi
+  [ -z "$sections" ] || printf '%s\n' "$sections" | while IFS= read -r file; do
+    say "warning: the last daemon was killed and left its section in $file: remove the lines from \"# BEGIN ngrokd\" to \"# END ngrokd\""
+  done
+}
+
+# The files that still have a section of ngrokd: the hosts file, and others that
+# the journal names, such as resolv.conf.
+sections_left() {
+  {
+    printf '%s\n' "${NGROKD_HOSTS_PATH:-/etc/hosts}"
+    sed -n 's/^ *"path": "\(.*\)",*$/\1/p' "$state_dir/journal.json" 2>/dev/null || :
+  } | sort -u | while IFS= read -r file; do
+    ! grep -q '^# BEGIN ngrokd managed section' "$file" 2>/dev/null || printf '%s\n' "$file"
+  done
 }
 
 # The operator in the account is deleted only after a yes. Piped into sh, the

@@ -163,7 +163,8 @@ const shape = {
       description:
         "Ports that no endpoint gets: while one is served, a program such as sshd cannot be " +
         "started on this port of all addresses. An empty list allows every port. The list of " +
-        "endpoints warns of other ports that sshd or a socket unit of systemd wants.",
+        "endpoints warns of other ports that sshd or a socket unit of systemd wants, and of " +
+        "those for remote logins.",
       allowed: "a list of whole numbers, 1 to 65535",
     }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
@@ -284,7 +285,7 @@ const shape = {
       {
         description:
           "More names for the address of an endpoint, in the hosts file. The service sees the name " +
-          "that the client uses.",
+          "that the client uses, unless `forward.rewrite_host` is on.",
         allowed: "host names of endpoints, each with a list of host names",
         example: { "db.internal": ["db", "postgres"] },
       },
@@ -371,8 +372,8 @@ const shape = {
     }),
     hosts: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
       description:
-        "More names under which HTTP endpoints may be asked, beside their own and addresses, if " +
-        "`forward.rewrite_host` is on. Others are refused, since a web page could make such a " +
+        "More names under which HTTP endpoints may be asked, beside their own, those of " +
+        "`names.alias`, and addresses, if `forward.rewrite_host` is on. Others are refused, since a web page could make such a " +
         "name lead here. Without rewriting, the service itself sees the name.",
       allowed: "a list of names; * stands for any characters",
       example: ["*.proxy.internal"],

@@ -3,6 +3,7 @@ import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { type Exposed, exposedText } from "../files/writers.ts";
+import { urlOf } from "../model/endpoint.ts";
 import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
@@ -262,7 +263,7 @@ export function judgeListener(
   sockets: readonly ListeningSocket[] | undefined,
   holders: ReadonlyMap<string, string>,
 ): Finding {
-  const url = readable(item.url);
+  const url = readable(urlOf(item));
   const place = `${item.ip}:${item.port}`;
   const there =
     sockets === undefined || item.ip === "" ? [] : socketsAt(sockets, item.ip, item.port);
@@ -301,7 +302,7 @@ export function judgeListener(
 /** A listener, and the one for other machines if there should be one. */
 function judgeForOthers(check: Check, item: ListItem, place: string): Finding {
   const { listen_interface: listen, network_port: port, warning: trouble } = item;
-  const text = `${readable(item.url)} listens on ${place}`;
+  const text = `${readable(urlOf(item))} listens on ${place}`;
   if (listen === "virtual") return ok(check, text);
   if (port === 0) return warning(check, `${text}, but ${trouble}`, "see `net.listen_interface`");
   return ok(check, `${text}, and for other machines on port ${port} of "${listen}"`);

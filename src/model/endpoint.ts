@@ -93,6 +93,15 @@ export function wildcardSuffix(url: string): string | undefined {
   return whole === undefined ? undefined : suffix.toLowerCase();
 }
 
+/**
+ * Pure: the URL of an endpoint as people should see it. A name below a wildcard
+ * stands in the place of the `*`.
+ */
+export const urlOf = ({ url, hostname }: { url: string; hostname: string }): string =>
+  url.replace(/\*(\.[^/?#@:*]+)/, (wildcard: string, zone: string) =>
+    hostname.endsWith(zone.toLowerCase()) ? hostname : wildcard,
+  );
+
 function isProto(text: string): text is Proto {
   return Object.hasOwn(defaultPorts, text);
 }

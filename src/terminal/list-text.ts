@@ -1,4 +1,5 @@
 import type { ListItem } from "../desk/reply-schemas.ts";
+import { urlOf } from "../model/endpoint.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import { isServed } from "../model/state.ts";
@@ -13,7 +14,7 @@ import { widthOf, wrapped } from "./width.ts";
  */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
-    readable(item.url),
+    readable(urlOf(item)),
     item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }) + forOthers(item),
     tintOf(item, paint)(item.state),
     connectionsText(item),

@@ -1,4 +1,5 @@
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { urlOf } from "../model/endpoint.ts";
 import { type Moment, msBetween } from "../model/moment.ts";
 import { readable } from "../model/parsed.ts";
 import { isServed } from "../model/state.ts";
@@ -106,6 +107,8 @@ interface Layout {
   readonly address: number;
 }
 
+const nameOf = (item: ListItem): string => readable(urlOf(item));
+
 const [narrow, wide] = [6, 8];
 const numbersWidth = 2 * (2 + narrow) + 2 * (2 + wide);
 
@@ -114,7 +117,7 @@ function layoutOf(items: readonly WatchedEndpoint[], columns: number): Layout {
     texts.reduce((length, text) => Math.max(length, widthOf(text)), "ADDRESS".length);
   const address = longest(items.filter(carries).map(addressOf));
   const room = columns - 2 - address - numbersWidth;
-  return { columns, address, url: Math.min(room, longest(items.map(({ url }) => readable(url)))) };
+  return { columns, address, url: Math.min(room, longest(items.map(nameOf))) };
 }
 
 function row(
@@ -156,9 +159,9 @@ function totalLine(items: readonly WatchedEndpoint[], layout: Layout): string {
 
 /** One line, and a second one if connections fail at the moment. */
 function entryLines(item: WatchedEndpoint, layout: Layout, paint: Paint): string[] {
-  const { url, state, reason, connections, per_second } = item;
+  const { state, reason, connections, per_second } = item;
   if (!carries(item)) {
-    const name = cell(readable(url), layout.url);
+    const name = cell(nameOf(item), layout.url);
     const why = reason === "" ? state : `${state}: ${reason}`;
     return [`${name}  ${tintOf(item, paint)(fitted(why, layout.columns - layout.url - 2))}`];
   }
@@ -168,7 +171,7 @@ function entryLines(item: WatchedEndpoint, layout: Layout, paint: Paint): string
     amountText(per_second?.bytes_up),
     amountText(per_second?.bytes_down),
   ];
-  const line = row([readable(url), addressOf(item)], numbers, layout);
+  const line = row([nameOf(item), addressOf(item)], numbers, layout);
   const failures = per_second?.failures ?? 0;
   if (failures === 0)
     return [state === "draining" ? paint.careful(line) : isQuiet(item) ? paint.dim(line) : line];

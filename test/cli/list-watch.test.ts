@@ -157,6 +157,17 @@ http://off.demo        127.0.0.2:80             0     121         0         0
 });
 
 describe("the lines of the picture", () => {
+  test("name the name itself if it is below a wildcard", () => {
+    const below = { url: "http://*.team.internal", hostname: "a.team.internal" };
+    const lines = text([
+      watched("a", below),
+      watched("b", { ...below, hostname: "b.team.internal", state: "failed", reason: "no" }),
+    ]);
+    expect(lines).toContain("http://a.team.internal ");
+    expect(lines).toContain("http://b.team.internal ");
+    expect(lines).not.toContain("*");
+  });
+
   test("have a long URL cut, and one from outside harmless", () => {
     const lines = text([
       watched("a", { url: `https://${"long.".repeat(20)}demo` }),

@@ -182,6 +182,23 @@ http://old.demo        127.0.0.2:80    draining     1 open, 9 total, 3 failed
     expect(Math.max(...text.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
   });
 
+  test("shows the name itself if it is below a wildcard", () => {
+    const url = "https://*.team.internal:8443";
+    const text = listText(
+      [
+        item("w", { url, hostname: "*.team.internal", ip: "", state: "wildcard", wildcard: true }),
+        item("a", { url, hostname: "a.team.internal" }),
+      ],
+      plain,
+      80,
+    );
+    expect(text.split("\n").map((line) => line.split(" ")[0])).toEqual([
+      "URL",
+      url,
+      "https://a.team.internal:8443",
+    ]);
+  });
+
   test("gives a URL that has no room in the table a line of its own", () => {
     const url = `tcp://${"a-rather-long-name.".repeat(4)}example.com:5432`;
     const text = listText(

@@ -218,6 +218,16 @@ describe("judgeProxy", () => {
 });
 
 describe("judgeListener", () => {
+  test("names the name itself if it is below a wildcard", () => {
+    const below = item("a", { url: "http://*.team.internal", hostname: "a.team.internal" });
+    expect(judgeListener("listeners", below, [], new Map()).text).toStartWith(
+      "http://a.team.internal: the daemon says",
+    );
+    expect(judgeListener("listeners", below, undefined, new Map()).text).toStartWith(
+      "http://a.team.internal listens on",
+    );
+  });
+
   const at = (host: string, port: number) => ({ host, port, inode: "7" });
   const none = new Map<string, string>();
   test("trusts the kernel's list more than the daemon, if there is one", () => {

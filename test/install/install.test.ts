@@ -695,6 +695,29 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
     });
   });
 
+  test("warns of a section in another file that the journal names, also with --purge", async () => {
+    installed();
+    const file = join(machine.folder, "resolv.conf");
+    writeFileSync(
+      file,
+      "# BEGIN ngrokd managed section\nnameserver 127.0.0.1\n# END ngrokd managed section\n",
+    );
+    const changes = [
+      { kind: "hosts", path: machine.hosts },
+      { kind: "resolv-conf", path: file },
+    ];
+    writeFileSync(
+      join(machine.configs, "journal.json"),
+      JSON.stringify({ version: 1, changes }, undefined, 2),
+    );
+    const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`left its section in ${file}`),
+    });
+    expect(stdout).not.toContain(`left its section in ${machine.hosts}`);
+  });
+
   test(
     "refuses while the daemon runs, since only its stop cleans the hosts file",
     async () => {
