@@ -56,7 +56,7 @@ const lookLimitMs = 10_000;
  * at once are no accident.
  */
 const hangUpsThatCount = 3;
-export const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
+const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
 
 /**
  * The client side of the binding protocol (docs/protocol.md, "The ingress"). A

@@ -63,7 +63,7 @@ export function netlinkBytes({
   return bytes;
 }
 
-export function attributeBytes(attributes: readonly Attribute[]): Uint8Array {
+function attributeBytes(attributes: readonly Attribute[]): Uint8Array {
   const parts = attributes.map(({ type, value }) => {
     const part = new Uint8Array(aligned(4 + value.length));
     const view = new DataView(part.buffer);

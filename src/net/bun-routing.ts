@@ -61,11 +61,11 @@ function ask(libc: Libc, request: Uint8Array): NetlinkReply {
     const sent = Number(libc.sendto(descriptor, request, request.length, 0, null, 0));
     if (sent !== request.length) return { messages: [], errno: errnoNow() };
     const messages: NetlinkMessage[] = [];
+    const buffer = new Uint8Array(64 * 1024);
     for (;;) {
-      const buffer = new Uint8Array(64 * 1024);
       const length = Number(libc.recv(descriptor, buffer, buffer.length, dontWait));
       if (length < 0) return { messages, errno: errnoNow() };
-      const part = messagesIn(buffer.subarray(0, length));
+      const part = messagesIn(buffer.slice(0, length));
       messages.push(...part.messages);
       if (part.end !== undefined) return { messages, errno: part.end };
     }
