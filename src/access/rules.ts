@@ -30,9 +30,11 @@ export function createRules(
   let last: (CurrentRules & { of: readonly WrittenRule[]; stamp: string }) | undefined;
   let looked = 0;
   return () => {
-    const [of, now] = [written(), performance.now()];
+    const of = written();
     const isSame = last?.of === of;
-    if (last !== undefined && isSame && (last.stamp === "" || now - looked < freshMs)) return last;
+    if (last !== undefined && isSame && last.stamp === "") return last;
+    const now = performance.now();
+    if (last !== undefined && isSame && now - looked < freshMs) return last;
     looked = now;
     const stamp = of.some(namesAnybody) ? stampOf(files) : "";
     if (last !== undefined && isSame && last.stamp === stamp) return last;

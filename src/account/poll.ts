@@ -57,13 +57,11 @@ export function createPass(deps: PassDeps): Pass {
       const api = deps.api();
       if (api === undefined || identity === undefined) return { kind: "idle" };
       const reply = await ask(list, api, identity, signal);
-      // A list that has not changed is not compared with what is served.
-      const isSame = reply.kind === "listed" && reply.endpoints === memory.served;
-      const verdict = remember(judge(memory, reply, isSame ? none : deps.serving()));
+      const verdict = remember(judge(memory, reply, deps.serving));
       if (verdict.kind !== "replace") return await follow(verdict, signal);
       const { operatorId } = await deps.replace(identity, api, signal);
       const endpoints = await list(api, operatorId, signal);
-      const replaced = remember(judgeList(memory, { operatorId, endpoints }, deps.serving()));
+      const replaced = remember(judgeList(memory, { operatorId, endpoints }, deps.serving));
       return await follow(replaced, signal);
     } catch (error) {
       return { kind: "failed", error };
@@ -120,8 +118,6 @@ export function createPass(deps: PassDeps): Pass {
   }
 }
 
-const none: readonly string[] = [];
-
 /** ngrok's reply to the request for our operator's endpoints. */
 export type Reply =
   | ({ readonly kind: "listed" } & LastList)
@@ -163,12 +159,13 @@ export type Verdict =
 /**
  * Pure: the meaning of a reply. Two replies in a row are needed to remove most
  * of the bindings in `serving` (keys), or to replace the operator. A failure
- * between them is not a reply.
+ * between them is not a reply. A list that has not changed is not compared with
+ * `serving`.
  */
 export function judge(
   memory: PassMemory,
   reply: Reply,
-  serving: readonly string[],
+  serving: () => readonly string[],
 ): readonly [PassMemory, Verdict] {
   if (reply.kind === "listed") return judgeList(memory, reply, serving);
   const { operatorId, error } = reply;
@@ -186,14 +183,15 @@ export function judge(
 function judgeList(
   before: PassMemory,
   { operatorId, endpoints }: LastList,
-  serving: readonly string[],
+  serving: () => readonly string[],
 ): readonly [PassMemory, ListVerdict] {
   const memory = { ...before, unknownOperator: undefined };
   const isNew = endpoints !== before.served && !before.sawShortList;
-  if (isNew && isShort(endpoints, serving))
+  const served = isNew ? serving() : [];
+  if (served.length > 0 && isShort(endpoints, served))
     return [
       { ...memory, sawShortList: true },
-      { kind: "short", servedCount: serving.length },
+      { kind: "short", servedCount: served.length },
     ];
   return [
     { ...memory, sawShortList: false },

@@ -97,13 +97,13 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (!certificate.ok) return unusable(`"${paths.cert}" cannot be read: ${certificate.reason}`);
   const fault = privateKeyFault(key);
   if (fault !== "") return unusable(`the key "${paths.key}" cannot be used: ${fault}`);
-  if (!fitsKey(cert, key) && anyFitsKey(cert, key))
-    return unusable(
-      `"${paths.cert}" begins with the certificate of ${quote(certificate.value.subject)}, ` +
-        "and the one for the key stands behind it: put that first",
-    );
   if (!fitsKey(cert, key))
-    return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
+    return unusable(
+      anyFitsKey(cert, key)
+        ? `"${paths.cert}" begins with the certificate of ${quote(certificate.value.subject)}, ` +
+            "and the one for the key stands behind it: put that first"
+        : `the certificate "${paths.cert}" does not fit the key "${paths.key}"`,
+    );
   if (certificate.value.notAfter <= now)
     return unusable(
       `the certificate "${paths.cert}" expired on ${certificate.value.notAfter.toISOString()}`,

@@ -163,7 +163,8 @@ const shape = {
       description:
         "Ports that no endpoint gets: while one is served, a program such as sshd cannot be " +
         "started on this port of all addresses. An empty list allows every port. The list of " +
-        "endpoints warns of other ports that sshd or a socket unit of systemd wants.",
+        "endpoints warns of other ports that sshd or a socket unit of systemd wants, and of " +
+        "those for remote logins.",
       allowed: "a list of whole numbers, 1 to 65535",
     }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {

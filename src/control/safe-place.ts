@@ -1,19 +1,7 @@
-import type { Stats } from "node:fs";
-import { lstat, readlink, realpath, stat } from "node:fs/promises";
+import { readlink, realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { type Self, self, upwards } from "../files/writers.ts";
+import { mostLinks, type Self, self, type Waypoint, wayTo } from "../files/writers.ts";
 import { NgrokdError } from "../model/error.ts";
-
-/** A file or folder on the way to the socket. */
-export interface Waypoint {
-  readonly path: string;
-  readonly kind: "folder" | "link";
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
-  /** Whether it holds the socket itself. */
-  readonly isLast: boolean;
-}
 
 /** root and daemon: macOS gives /var/run to the second. */
 const systemGroups: readonly number[] = [0, 1];
@@ -44,7 +32,7 @@ export function strangersIn(waypoints: readonly Waypoint[], self: Self): string 
  * concern of this check.
  */
 export async function checkPlace(socket: string): Promise<void> {
-  const strangers = strangersIn(await wayTo(socket), self());
+  const strangers = strangersIn(await wayToSocket(socket), self());
   if (strangers === undefined) return;
   throw new NgrokdError("permission", `Cannot use the control socket "${socket}": ${strangers}`, {
     hint:
@@ -68,25 +56,17 @@ export async function checkSocket(socket: string): Promise<void> {
   );
 }
 
-/** All folders and links on the way, by the path as given and as resolved. */
-async function wayTo(socket: string): Promise<Waypoint[]> {
-  const folder = dirname(resolve(socket));
-  const real = await realpath(folder).catch(() => folder);
-  const target = await readlink(socket).catch(() => undefined);
-  const linked = target === undefined ? [] : [dirname(resolve(folder, target))];
-  const found = await Promise.all(
-    [...new Set([folder, real, ...linked])].flatMap((last) =>
-      upwards(last).map(async (path) => waypoint(path, await lstat(path).catch(absent), last)),
-    ),
-  );
-  return found.filter((one) => one !== undefined);
-}
-
-const absent = (): undefined => undefined;
-
-function waypoint(path: string, info: Stats | undefined, last: string): Waypoint | undefined {
-  if (info === undefined) return undefined;
-  const { uid, gid, mode } = info;
-  const kind = info.isSymbolicLink() ? "link" : "folder";
-  return { path, kind, uid, gid, mode, isLast: path === last };
+/** All folders and links on the way; the socket may be a link, too. */
+async function wayToSocket(socket: string): Promise<Waypoint[]> {
+  const found: Waypoint[] = [];
+  let at = resolve(socket);
+  for (let links = 0; links <= mostLinks; links += 1) {
+    const folder = dirname(at);
+    const real = await realpath(folder).catch(() => folder);
+    for (const point of await wayTo(folder)) found.push({ ...point, isLast: point.path === real });
+    const target = await readlink(at).catch(() => undefined);
+    if (target === undefined) break;
+    at = resolve(real, target);
+  }
+  return found;
 }

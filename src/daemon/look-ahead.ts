@@ -31,11 +31,10 @@ import { askServers } from "../names/question.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
-import { namePolicy, resolvConfNow, rulesNow, subjectsOf } from "./name-policy.ts";
+import { namePolicy, namesBelow, resolvConfNow, rulesNow, subjectsOf } from "./name-policy.ts";
 import { networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
-import { namesBelow } from "./serving.ts";
 
 /** The effect of a pass on the identity, which is before any endpoint. */
 export interface IdentityPreview {

@@ -1,12 +1,18 @@
 import { getServers } from "node:dns";
 import { readFileSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
-import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
+import {
+  type AccountEndpoints,
+  expandedNames,
+  type NamesBelow,
+  type Policy,
+} from "../exposure/expose.ts";
 import { aliasesOf, nameRules, pinsOf } from "../exposure/name-settings.ts";
 import { judgeName, type NameRules, type Subject } from "../exposure/verdict.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { parseHostPort } from "../model/host-port.ts";
+import type { Hostname } from "../model/hostname.ts";
 import { readResolvConf } from "../model/resolv-conf.ts";
 import type { LookUpDeps } from "../names/look-up.ts";
 import type { Names } from "../names/names.ts";
@@ -25,6 +31,15 @@ export function namePolicy(
     judge: (subject) => judgeName(subject, rules, names.standing(subject)),
     aliases: aliasesOf(config.names),
     pins: pinsOf(config.names),
+  };
+}
+
+/** Pure: the names that wildcards have with this configuration. */
+export function namesBelow({ dns, names }: Config, asked: ReadonlySet<Hostname>): NamesBelow {
+  return {
+    onDemand: dns.enabled,
+    asked: dns.enabled ? asked : new Set(),
+    expanded: expandedNames(names.expand),
   };
 }
 

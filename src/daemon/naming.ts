@@ -105,6 +105,7 @@ interface State extends NamingDeps {
 interface OpenZones extends Zones {
   readonly names: Map<string, readonly string[]>;
   readonly pointers: Map<string, string>;
+  readonly wildcards: readonly Hostname[];
 }
 
 const noZones = (): OpenZones => ({
@@ -144,7 +145,7 @@ async function settleNow(state: State): Promise<void> {
   const changed = await resolver.want(
     server === undefined || zones.wildcards.length === 0
       ? undefined
-      : { server: server.dns.address, zones: zones.wildcards as readonly Hostname[] },
+      : { server: server.dns.address, zones: zones.wildcards },
   );
   const basis = [server?.at, zones.wildcards.join(" "), resolver.way.kind].join("\n");
   // A trouble may be over, for example if a person has removed its cause.
@@ -222,7 +223,7 @@ async function check({ server, zones, canary, resolver, log, stopped }: State): 
   const [zone] = zones.wildcards;
   if (server === undefined || zone === undefined || stopped) return canary.rest();
   const before = canary.trouble;
-  await canary.check(zone as Hostname, { way: resolver.way, server: server.dns.address });
+  await canary.check(zone, { way: resolver.way, server: server.dns.address });
   if (canary.trouble === before) return;
   if (canary.trouble === "") log.info("This machine's resolver finds the names below wildcards");
   else log.warn(canary.trouble);

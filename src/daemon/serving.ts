@@ -1,6 +1,5 @@
 import type { Loaded } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
-import { type AccountEndpoints, expandedNames, type NamesBelow } from "../exposure/expose.ts";
+import type { AccountEndpoints } from "../exposure/expose.ts";
 import { groundText } from "../exposure/ground.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
@@ -14,7 +13,7 @@ import { createSerial } from "../model/serial.ts";
 import type { Names } from "../names/names.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
-import { namePolicy, rulesNow, subjectsOf } from "./name-policy.ts";
+import { namePolicy, namesBelow, rulesNow, subjectsOf } from "./name-policy.ts";
 import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
@@ -155,15 +154,6 @@ async function reconcileNow(
     link: { ground, carry: link.carry },
     log,
   });
-}
-
-/** Pure: the names that wildcards have with this configuration. */
-export function namesBelow({ dns, names }: Config, asked: ReadonlySet<Hostname>): NamesBelow {
-  return {
-    onDemand: dns.enabled,
-    asked: dns.enabled ? asked : new Set(),
-    expanded: expandedNames(names.expand),
-  };
 }
 
 const none: readonly ApiEndpoint[] = [];

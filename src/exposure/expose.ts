@@ -180,7 +180,10 @@ function aliasRecords(
       forbidden(alias) ??
       (verdict === undefined || verdict.kind === "served" ? undefined : verdict.reason);
     if (reason === undefined) records.push({ ...record, host: alias });
-    else remarks.set(host, `its alias "${alias}" is left out: ${reason}`);
+    else {
+      const before = remarks.has(host) ? `${remarks.get(host)}; ` : "";
+      remarks.set(host, `${before}its alias "${alias}" is left out: ${reason}`);
+    }
   }
   return { records, remarks };
 }

@@ -1,6 +1,6 @@
 import type { Stats } from "node:fs";
-import { lstat, readdir, readlink, realpath } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { lstat, readdir, readlink } from "node:fs/promises";
+import { isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
 
 /** A file, a folder or a link on the way to a file. */
@@ -108,40 +108,32 @@ async function filesIn(folder: string): Promise<string[]> {
     .map(({ name }) => join(folder, name));
 }
 
-/** Everything on the way, by the path as given and through each link. */
-async function wayTo(path: string): Promise<Waypoint[]> {
-  const steps = await linksFrom(resolve(path));
-  const real = await realpath(path).catch(() => undefined);
-  const ends = new Set([...steps, ...(real === undefined ? [] : [real])]);
+/** Everything that the system passes on its way to a file, the file first. */
+export async function wayTo(path: string): Promise<Waypoint[]> {
   const way = new Map<string, Waypoint>();
-  for (const end of ends) {
-    const points = await Promise.all(upwards(end).map(waypoint));
-    const there = points.filter((point) => point !== undefined);
-    const last = there[0]?.path;
-    for (const point of there)
-      if (!way.has(point.path) || point.path === last)
-        way.set(point.path, { ...point, isLast: point.path === last });
+  const names = ["/", ...namesOf(resolve(path))];
+  let here = "/";
+  for (let links = 0; links <= mostLinks; ) {
+    const name = names.shift();
+    const point = name === undefined ? undefined : await waypoint(join(here, name));
+    if (point === undefined) break;
+    way.set(point.path, point);
+    if (point.kind !== "link") here = point.path;
+    else {
+      links += 1;
+      const target = await readlink(point.path).catch(() => ".");
+      if (isAbsolute(target)) here = "/";
+      names.unshift(...namesOf(target));
+    }
   }
-  return [...way.values()];
+  return [...way.values()].reverse().map((point) => ({ ...point, isLast: point.path === here }));
 }
 
-/** The path and the targets of its links, one after the other. */
-async function linksFrom(path: string): Promise<string[]> {
-  const steps = [path];
-  for (let i = 0; i < 40; i += 1) {
-    const at = steps.at(-1) ?? path;
-    const target = await readlink(at).catch(() => undefined);
-    if (target === undefined) break;
-    steps.push(resolve(dirname(at), target));
-  }
-  return steps;
-}
+/** As many as Linux follows. */
+export const mostLinks = 40;
 
-/** The path and all folders above it. */
-export function upwards(path: string): string[] {
-  const above = dirname(path);
-  return above === path ? [path] : [path, ...upwards(above)];
-}
+const namesOf = (path: string): string[] =>
+  path.split("/").filter((name) => name !== "" && name !== ".");
 
 async function waypoint(path: string): Promise<Waypoint | undefined> {
   const info: Stats | undefined = await lstat(path).catch(() => undefined);

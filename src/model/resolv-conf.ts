@@ -5,13 +5,19 @@ export interface ResolvConf {
   readonly search: readonly string[];
 }
 
-/** Pure: reads the text of resolv.conf. The last search list counts. */
+/** Pure: the servers in the text of resolv.conf, each once, in their order. */
+export function serversIn(text: string): string[] {
+  const lines = text.matchAll(/^[ \t]*nameserver[ \t]+([^\s#;]+)/gm);
+  return [...new Set([...lines].map(([, address = ""]) => address))];
+}
+
+/**
+ * Pure: reads the text of resolv.conf. The C library asks the first three
+ * servers, and the last search list counts.
+ */
 export function readResolvConf(text: string): ResolvConf {
-  const servers = [...text.matchAll(/^[ \t]*nameserver[ \t]+([^\s#;]+)/gm)].map(
-    ([, address = ""]) => address,
-  );
   const lines = text.match(/^[ \t]*(?:search|domain)[ \t][^\n]*/gm) ?? [];
   const [, ...domains] = (lines.at(-1) ?? "").trim().split(/\s+/);
   const search = domains.filter((domain) => domain !== "." && !/^[#;]/.test(domain));
-  return { servers: [...new Set(servers)].slice(0, 3), search };
+  return { servers: serversIn(text).slice(0, 3), search };
 }

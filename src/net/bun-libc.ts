@@ -17,8 +17,7 @@ import type { Address, PeerUser } from "./types.ts";
 export async function sendDatagram(path: string, text: string): Promise<boolean> {
   if (process.platform !== "linux") return false;
   try {
-    libc ??= await openLibc();
-    return send(libc, socketAddress(path), new TextEncoder().encode(text));
+    return send(await libcNow(), socketAddress(path), new TextEncoder().encode(text));
   } catch {
     return false; // No such library, or none that can be called: then this runtime cannot.
   }
@@ -32,9 +31,7 @@ export async function sendDatagram(path: string, text: string): Promise<boolean>
 export async function isFull(path: string): Promise<boolean> {
   if (process.platform !== "linux") return false;
   try {
-    const { read } = await import("bun:ffi");
-    libc ??= await openLibc();
-    return isFullTo(libc, socketAddress(path), (at) => read.i32(at));
+    return isFullTo(await libcNow(), socketAddress(path));
   } catch {
     return false;
   }
@@ -50,8 +47,7 @@ export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boole
   const descriptors: number[] = [];
   try {
     const { ptr } = await import("bun:ffi");
-    libc ??= await openLibc();
-    const { syscall } = libc;
+    const { syscall, prctl } = await libcNow();
     const call = (number: number, ...args: number[]): number =>
       Number(syscall(number, args[0] ?? 0, args[1] ?? 0, args[2] ?? 0, args[3] ?? 0));
     const handled = new BigUint64Array([landlock.handled]);
@@ -66,9 +62,7 @@ export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boole
       new DataView(rule.buffer).setInt32(8, folder, true);
       if (call(landlock.addRule, ruleset, landlock.pathBeneath, ptr(rule)) !== 0) return false;
     }
-    return (
-      libc.prctl(noNewPrivileges, 1, 0, 0, 0) === 0 && call(landlock.restrict, ruleset, 0) === 0
-    );
+    return prctl(noNewPrivileges, 1, 0, 0, 0) === 0 && call(landlock.restrict, ruleset, 0) === 0;
   } catch {
     return false;
   } finally {
@@ -96,15 +90,13 @@ const noNewPrivileges = 38;
  */
 export async function adoptedAddress(descriptor: number): Promise<Address> {
   if (process.platform !== "linux") throw notAdopted(descriptor, "only Linux tells its address");
-  try {
-    libc ??= await openLibc();
-  } catch (error) {
+  const calls = await libcNow().catch((error: unknown) => {
     throw notAdopted(descriptor, "no C library tells its address", error);
-  }
-  const address = listensOn(libc, descriptor);
+  });
+  const address = listensOn(calls, descriptor);
   if (address === undefined)
     throw notAdopted(descriptor, "it is not a listening TCP or unix socket");
-  libc.fcntl(descriptor, setFlags, closeOnExec);
+  calls.fcntl(descriptor, setFlags, closeOnExec);
   return address;
 }
 
@@ -150,8 +142,7 @@ export function ipv6Address(host: string, port: number): Uint8Array {
 export async function peerUser(descriptor: () => number): Promise<PeerUser | undefined> {
   if (process.platform !== "linux") return undefined;
   try {
-    libc ??= await openLibc();
-    return userOn(libc, descriptor());
+    return userOn(await libcNow(), descriptor());
   } catch {
     return undefined;
   }
@@ -189,19 +180,12 @@ export function bytesWaiting(descriptor: number | undefined): number {
 }
 const waiting = new Int32Array(1);
 
+/** Once: without the library the kernel goes on choosing the sizes. */
 function openSoon(): void {
-  if (!opening) void keepLibc();
-  opening = true;
+  if (!isTried) libcNow().catch(() => undefined);
+  isTried = true;
 }
-let opening = false;
-
-async function keepLibc(): Promise<void> {
-  try {
-    libc ??= await openLibc();
-  } catch {
-    // Without it the kernel goes on choosing the sizes.
-  }
-}
+let isTried = false;
 
 let libc: Libc | undefined;
 export type Libc = Awaited<ReturnType<typeof openLibc>>;
@@ -323,18 +307,13 @@ const [ipv6Level, freeBind, ipv6Only] = [41, 78, 26];
 const [reuseAddress, backlog] = [2, 512];
 const readable = 0x541b;
 
-function isFullTo(
-  { socket, connect, close, __errno_location: errnoAt }: Libc,
-  address: Uint8Array,
-  read: (at: Pointer) => number,
-): boolean {
+function isFullTo({ socket, connect, close }: Libc, address: Uint8Array): boolean {
   const descriptor = socket(unixFamily, stream, 0);
   if (descriptor < 0) return false;
   try {
     // There may be room by now.
     if (connect(descriptor, address, address.length) === 0) return true;
-    const at = errnoAt();
-    return at !== null && read(at as Pointer) === again;
+    return errnoNow() === again;
   } finally {
     close(descriptor);
   }

@@ -27,11 +27,15 @@ export function weaknessOf(shown: readonly Uint8Array[], ca: readonly string[]):
       : hasWeakKey(one)
         ? "CERT_KEY_TOO_WEAK"
         : undefined;
-    if (one.subject === one.issuer) return undefined;
-    if (weak !== undefined) return i > 0 && isAnchor(one, ca) ? undefined : coded(weak);
+    if (weak === undefined) continue;
+    return isSelfSigned(one) || (i > 0 && isAnchor(one, ca)) ? undefined : coded(weak);
   }
   return undefined;
 }
+
+/** By its key: who forges a certificate chooses its name. */
+const isSelfSigned = (one: X509Certificate): boolean =>
+  one.subject === one.issuer && one.verify(one.publicKey);
 
 /** If a runtime does not report the algorithm, it accepts no weak one. */
 function isWeaklySigned(certificate: X509Certificate): boolean {

@@ -316,7 +316,11 @@ function welcome(state: State, entry: Entry, conn: Conn): void {
   };
   const judged = state.guard.mayUseAny(conn, entry.shared);
   if (judged instanceof Promise)
-    void judged.then((may) => (state.present.has(id) ? decide(may) : conn.abort()));
+    void judged.then((may) => {
+      // Another door may have the place by now.
+      if (state.present.get(id)?.entry === entry) decide(may);
+      else conn.abort();
+    });
   else decide(judged);
 }
 

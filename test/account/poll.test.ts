@@ -386,7 +386,7 @@ describe("judge", () => {
     unknownOperator: undefined,
     sawShortList: false,
   };
-  const serving = ["a", "b", "c", "d"].map(key);
+  const serving = () => ["a", "b", "c", "d"].map(key);
   const error = new Error("503");
   const operatorId = "k8sop_1";
 
@@ -405,7 +405,7 @@ describe("judge", () => {
     expect(first).toEqual({ kind: "unknown", operatorId, error });
     const [afterFailure] = judge(memory, { kind: "failed", operatorId, error }, serving);
     expect(judge(afterFailure, reply, serving)[1]).toEqual({ kind: "replace", error });
-    const [afterList] = judge(memory, { kind: "listed", operatorId, endpoints: [] }, []);
+    const [afterList] = judge(memory, { kind: "listed", operatorId, endpoints: [] }, () => []);
     expect(judge(afterList, reply, serving)[1].kind).toBe("unknown");
   });
 

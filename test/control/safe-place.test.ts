@@ -2,8 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { chmod, chown, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
-import { strangersIn, type Waypoint } from "../../src/control/safe-place.ts";
+import { checkSocket, strangersIn } from "../../src/control/safe-place.ts";
 import { startControlServer } from "../../src/control/server.ts";
+import type { Waypoint } from "../../src/files/writers.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
@@ -76,6 +77,26 @@ describe("a control socket in a folder that others may write", () => {
     await writeFile(join(folder, "s.turn"), "somebody's");
     expect(await codeOf(started(path))).toBe("permission");
     expect(await readdir(folder)).toEqual(["s.turn"]);
+  });
+
+  test("is not asked through a chain of links that passes such a folder", async () => {
+    await using safe = await temporaryFolder();
+    const server = await started(join(safe.path, "s"));
+    const shared = join(safe.path, "shared");
+    await mkdir(shared);
+    await symlink(safe.path, join(shared, "back"));
+    await symlink(join(shared, "back"), join(safe.path, "folder"));
+    await symlink(join(safe.path, "s"), join(shared, "s"));
+    await symlink(join(shared, "s"), join(safe.path, "second"));
+    await symlink(join(safe.path, "second"), join(safe.path, "first"));
+    for (const mode of [0o755, 0o777]) {
+      await chmod(shared, mode);
+      for (const way of ["folder/s", "first"]) {
+        const code = await codeOf(checkSocket(join(safe.path, way)));
+        expect(`${way} ${code}`).toBe(`${way} ${mode === 0o777 ? "permission" : "it worked"}`);
+      }
+    }
+    await server.close();
   });
 
   test("gets no request: it may carry the API key", async () => {

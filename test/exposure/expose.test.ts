@@ -84,6 +84,19 @@ describe("expose, by the word of the user", () => {
     ]);
   });
 
+  test("remarks on every alias that is left out", () => {
+    const aliases = new Map([
+      [host("localhost"), host("b.demo")],
+      [host("odd"), host("b.demo")],
+    ]);
+    const judge = (subject: string): Verdict =>
+      subject === "odd" ? { kind: "refused", reason: "no" } : { kind: "served" };
+    const { remarks } = expose(input([other], { policy: { forbidden, aliases, judge } }));
+    expect(remarks.get(host("b.demo"))).toBe(
+      'its alias "localhost" is left out: it is ours; its alias "odd" is left out: no',
+    );
+  });
+
   test("keeps the name of an alias from an endpoint", () => {
     const aliases = new Map([[host("a.demo"), host("b.demo")]]);
     const { exposure, unserved } = expose(input([http, other], { policy: { forbidden, aliases } }));

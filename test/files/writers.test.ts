@@ -104,6 +104,19 @@ describe.if(process.getuid?.() === 0)("what is found on a disk", async () => {
     expect(await found(owned)).toEqual([`the link "${owned}" belongs to another user (uid 1000)`]);
   });
 
+  test("each link of a chain of folders on the way", async () => {
+    for (const name of ["real", "between"]) mkdirSync(join(base.path, name));
+    put("real/f", 0o600);
+    symlinkSync("../real", join(base.path, "between", "l"));
+    symlinkSync("between/l", join(base.path, "start"));
+    const path = join(base.path, "start", "f");
+    expect(await found(path)).toEqual([]);
+    chmodSync(join(base.path, "between"), 0o777);
+    expect(await found(path)).toEqual([
+      `every user may write in the folder "${join(base.path, "between")}" (mode 777)`,
+    ]);
+  });
+
   test("a folder with its files, each cause once, and nothing that is not there", async () => {
     const cas = join(base.path, "cas");
     mkdirSync(cas);

@@ -234,6 +234,21 @@ describe("a shared door with rules", () => {
   });
 });
 
+describe("a shared door whose guard takes its time", () => {
+  test("resets a client if the place has another door by then", async () => {
+    const verdict = Promise.withResolvers<boolean>();
+    const { doors, opened } = await fresh([a], { guard: { mayUseAny: () => verdict.promise } });
+    const conn = await net.dial({ host: at, port });
+    await conn.write(bytes(request("a.demo")));
+    await later(20);
+    await doors.apply({ close: [doorId(ip(at), port)] }, 0);
+    await doors.apply({ open: [joint([c])] }, 0);
+    verdict.resolve(true);
+    expect(await ending(conn)).toBe("aborted");
+    expect(opened).toEqual([]);
+  });
+});
+
 describe("rewriteHost", () => {
   test("gives each request of an HTTP endpoint its host, and leaves TCP alone", async () => {
     const { doors } = await fresh([], { rewriteHost: () => true });

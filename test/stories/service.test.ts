@@ -45,6 +45,19 @@ stories("a unit that starts after the daemon's", () => {
   });
 });
 
+stories("a unit that starts after a daemon of a new machine", () => {
+  test("is not held up for more than some seconds if ngrok never answers", async () => {
+    const told = receive("/run/silent.sock");
+    atEnd(told.close);
+    const cloud = await startCloud();
+    await cloud.break("latency=600000");
+    writeConfig(configFor(cloud));
+    const daemon = await serve({ env: { NOTIFY_SOCKET: "/run/silent.sock" } });
+    await until("it is ready", () => told.texts().includes("READY=1"));
+    expect((await daemon.status()).last_poll).toBeNull();
+  });
+});
+
 stories("a daemon under a service manager", () => {
   const socket = "/run/notify.sock";
   let daemon: Daemon;

@@ -96,16 +96,24 @@ function livingDevice(
   }
   if (known !== undefined) mended.push("interface");
   closeDevice(devices, name);
-  const tun = routing.tun(name);
-  const made = askFor(routing, "links", linksIn).find((one) => one.name === name);
-  if (made === undefined) {
-    tun.close();
-    throw new NgrokdError("network", `Cannot make the interface "${name}": it is gone at once`);
-  }
-  const device = { tun, index: made.index, addresses: new Map(), routes: new Map() };
+  const device = newDevice(routing, name);
   devices.set(name, device);
-  bringUp(routing, made);
   return device;
+}
+
+/** One that fails half way is closed: it would be in the way of the next. */
+function newDevice(routing: Routing, name: string): Device {
+  const tun = routing.tun(name);
+  try {
+    const made = askFor(routing, "links", linksIn).find((one) => one.name === name);
+    if (made === undefined)
+      throw new NgrokdError("network", `Cannot make the interface "${name}": it is gone at once`);
+    bringUp(routing, made);
+    return { tun, index: made.index, addresses: new Map(), routes: new Map() };
+  } catch (error) {
+    tun.close();
+    throw error;
+  }
 }
 
 function bringUp(routing: Routing, { index, name, isUp }: LinkFact): void {

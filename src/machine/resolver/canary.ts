@@ -2,7 +2,8 @@ import { randomInt } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import { type HostPort, hostPortText } from "../../model/host-port.ts";
 import type { Hostname } from "../../model/hostname.ts";
-import { asksResolved, nameServers, type ResolverFacts, servicesIn, type Way } from "./way.ts";
+import { serversIn } from "../../model/resolv-conf.ts";
+import { asksResolved, type ResolverFacts, servicesIn, type Way } from "./way.ts";
 
 /**
  * A name that only our DNS server knows. If the machine's own resolver finds
@@ -104,7 +105,7 @@ function culprit({ way, server, rivals, facts, found }: CanaryFacts): string {
   if (way.kind === "by-hand") return sentence(way.text);
   if (rivals.length > 0)
     return `systemd-resolved also asks the servers of ${rivals.join(" and ")} for these names: a VPN that takes all names? \`resolvectl domain\` shows it`;
-  const servers = nameServers(facts.resolvConf);
+  const servers = serversIn(facts.resolvConf);
   const [first = ""] = servers;
   if (way.kind === "resolved" && !asksResolved(facts))
     return `/etc/resolv.conf names ${first === "" ? "no server" : first} now, and not systemd-resolved`;

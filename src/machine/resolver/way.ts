@@ -1,4 +1,5 @@
 import { quote } from "../../model/parsed.ts";
+import { serversIn } from "../../model/resolv-conf.ts";
 
 /** What the way to the DNS server depends on. */
 export interface ResolverFacts {
@@ -52,12 +53,8 @@ export function wayFor(facts: ResolverFacts, server: string): Way {
 
 /** The stub of systemd-resolved, by its address or by its nsswitch module. */
 export const asksResolved = ({ resolvConf, order }: ResolverFacts): boolean =>
-  nameServers(resolvConf).some((server) => /^127\.0\.0\.5[34]$/.test(server)) ||
+  serversIn(resolvConf).some((server) => /^127\.0\.0\.5[34]$/.test(server)) ||
   servicesIn(order).includes("resolve");
-
-/** Pure: the name servers in the text of resolv.conf, in their order. */
-export const nameServers = (text: string): string[] =>
-  [...text.matchAll(/^[ \t]*nameserver[ \t]+(\S+)/gm)].map(([, server = ""]) => server);
 
 /** Pure: the value of `hosts:` in the text of nsswitch.conf. */
 export const hostsOrder = (nsswitch: string): string | undefined =>

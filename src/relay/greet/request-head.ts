@@ -36,10 +36,8 @@ export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   const start = skipBlank(bytes);
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const at = view.indexOf("\r\n\r\n", Math.max(start, seen - 3), "latin1");
-  if (at < 0) {
-    if (bytes.length > longestHead) return bad("its head is longer than 64 KiB");
-    return couldBeHead(view.subarray(start)) ? { kind: "more" } : bad("it is not HTTP");
-  }
+  if ((at < 0 ? bytes.length : at) > longestHead) return bad("its head is longer than 64 KiB");
+  if (at < 0) return couldBeHead(view.subarray(start)) ? { kind: "more" } : bad("it is not HTTP");
   const [first = "", ...lines] = view.toString("latin1", start, at).split("\r\n");
   const request = requestLine.exec(first);
   if (request === null) return bad("its first line is not valid");

@@ -356,6 +356,10 @@ export const tls: Case[] = [
       const names = ["ingress.test"];
       const leaf = await issue(world.pki.root, "ingress.test", { names, hash: "SHA-1" });
       await tooWeak(world, weakly(leaf), trusting(world), /SHA-1|not trusted/);
+      // Its subject is the forger's choice; that of its issuer is one, too.
+      const [, name = ""] = /^CN=([^,]+)/.exec(world.pki.root.certificate.subject) ?? [];
+      const namesake = await issue(world.pki.root, name, { names, hash: "SHA-1" });
+      await tooWeak(world, weakly(namesake), trusting(world), /SHA-1|not trusted|self-signed/);
       const weak = await intermediateCa(world.pki.root, "Weak CA", {}, "SHA-1");
       const below = await issue(weak, "ingress.test", { names });
       const chain = { cert: below.cert + weak.cert, key: below.key };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { HostsContent } from "../../../src/machine/hosts/file.ts";
+import type { HostsContent } from "../../../src/machine/hosts/in-place.ts";
 import { createHostsKeeper, type HostsKeeper } from "../../../src/machine/hosts/keeper.ts";
 import { memoryLog } from "../../support/memory-log.ts";
 import { mapping, temporaryFolder } from "../support.ts";

@@ -6,7 +6,7 @@ import {
   type VirtualGround,
 } from "../../../src/exposure/ground.ts";
 import { createLink } from "../../../src/machine/link/link.ts";
-import { serversIn } from "../../../src/machine/link/name-servers.ts";
+import { ipv4In } from "../../../src/machine/link/name-servers.ts";
 import { ownPrefix, prefixOf } from "../../../src/machine/link/own-prefix.ts";
 import type { LinkSystem } from "../../../src/machine/link/system.ts";
 import { createOwnAddresses } from "../../../src/machine/own-addresses.ts";
@@ -128,7 +128,7 @@ describe("the name servers", () => {
   test("of resolv.conf are read, without loopback and IPv6", () => {
     const text =
       "# nameserver 9.9.9.9\nnameserver 10.107.0.53\n nameserver\t1.1.1.1\nnameserver ::1\n";
-    expect(serversIn(`${text}nameserver 127.0.0.53\nsearch lan\n`)).toEqual([
+    expect(ipv4In(`${text}nameserver 127.0.0.53\nsearch lan\n`)).toEqual([
       ip("10.107.0.53"),
       ip("1.1.1.1"),
     ]);

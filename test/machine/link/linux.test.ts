@@ -1,10 +1,57 @@
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import type { VirtualGround } from "../../../src/exposure/ground.ts";
+import { linuxLinks } from "../../../src/machine/link/linux.ts";
+import type { Routing } from "../../../src/net/types.ts";
+import { subnet } from "../support.ts";
 
 // Each scene runs in a network namespace of its own, which needs root.
 const canRun = process.platform === "linux" && spawnSync("unshare", ["-nm", "true"]).status === 0;
 const six = "fd11:2233:4455:6677";
+
+describe("an interface of Linux", () => {
+  const ground: VirtualGround = {
+    kind: "virtual",
+    range: subnet("10.107.0.0/16"),
+    range6: undefined,
+    device: "ngrokd0",
+  };
+  test.each([
+    ["cannot be found", "links"],
+    ["cannot be started", "up"],
+    ["gets no address", "address"],
+  ] as const)("that %s is closed, so that it can be made again", async (_, failing) => {
+    const { routing, open } = kernelThatFails(failing);
+    await expect(linuxLinks(routing).hold([ground])).rejects.toMatchObject({ code: "network" });
+    expect({ open }).toEqual({ open: new Set() });
+  });
+});
+
+/** A kernel that fails at one kind of request once there is an interface. */
+function kernelThatFails(failing: "links" | "up" | "address") {
+  const open = new Set<string>();
+  const [newLink, getLink, newAddress] = [16, 18, 20];
+  const failingType = { links: getLink, up: newLink, address: newAddress }[failing];
+  const link = new Uint8Array(28);
+  link[4] = 7;
+  link.set([12, 0, 3, 0, ...new TextEncoder().encode("ngrokd0")], 16);
+  const routing: Routing = {
+    tun(name) {
+      open.add(name);
+      return { close: () => void open.delete(name) };
+    },
+    ask(request) {
+      const type = request[4];
+      if (open.size > 0 && type === failingType) return { messages: [], errno: 105 };
+      const isThere = open.size > 0 && type === getLink;
+      return { messages: isThere ? [{ type: newLink, body: link }] : [], errno: 0 };
+    },
+    changed: () => false,
+    close: () => undefined,
+  };
+  return { routing, open };
+}
 
 describe.skipIf(!canRun)("the virtual interface of Linux", () => {
   test("carries every address of both families, and is put back part by part", () => {

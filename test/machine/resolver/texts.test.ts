@@ -8,12 +8,12 @@ import {
 import { resolvedCommands, rivalsIn, saysWanted } from "../../../src/machine/resolver/resolved.ts";
 import {
   choosesDnsmasq,
-  nameServers,
   type ResolverFacts,
   servicesIn,
   wayFor,
 } from "../../../src/machine/resolver/way.ts";
 import { dnsmasqFiles, resolverFiles } from "../../../src/machine/resolver/zone-files.ts";
+import { serversIn } from "../../../src/model/resolv-conf.ts";
 import { host } from "../support.ts";
 import { bareFacts as facts } from "./support.ts";
 
@@ -66,7 +66,7 @@ describe("wayFor", () => {
 
   test("reads the files that it depends on", () => {
     expect(
-      nameServers("# nameserver 1.1.1.1\n nameserver\t::1 # x\nsearch a\nnameserver 9.9.9.9"),
+      serversIn("# nameserver 1.1.1.1\n nameserver\t::1 # x\nsearch a\nnameserver 9.9.9.9"),
     ).toEqual(["::1", "9.9.9.9"]);
     expect(servicesIn("files mdns4_minimal [NOTFOUND=return] dns")).toEqual([
       "files",

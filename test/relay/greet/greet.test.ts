@@ -106,7 +106,7 @@ describe("nameIn a request", () => {
       "unreadable",
       `GET / HTTP/1.1\nTransfer-Encoding: a${" ".repeat(60_000)}b`,
     ],
-    ["many fields", "http", `GET / HTTP/1.1\n${"a:\n".repeat(20_000)}b:`],
+    ["many fields", "http", `GET / HTTP/1.1\n${"a:\n".repeat(15_000)}b:`],
     ["a long target", "http", `GET ${"a+".repeat(30_000)} HTTP/1.1\nHost: a.demo`],
   ])("goes through its bytes once with %s", (_, kind, text) => {
     // With a search from each byte, one of them took 14 s, and so all of them

@@ -90,6 +90,11 @@ describe("a guarded stream", () => {
   });
 
   test("ends at a head that is longer than 64 KiB", () => {
+    const whole = `GET / HTTP/1.1\r\nX: ${"x".repeat(70_000)}\r\n\r\n`;
+    expect(passed(guard, whole).state).toEqual({
+      kind: "over",
+      reason: "its head is longer than 64 KiB",
+    });
     expect(passed(guard, `GET / HTTP/1.1\r\nX: ${"x".repeat(70_000)}`)).toMatchObject({
       text: "",
       state: { kind: "over" },
