@@ -32,6 +32,21 @@ describe("a file that is a symbolic link", () => {
     }
   });
 
+  test("is not followed through a folder between that others may write", async () => {
+    const { at, target } = await scene();
+    await writeFile(target, "old");
+    const between = join(at, "between");
+    await mkdir(between, { mode: 0o755 });
+    await symlink(target, join(between, "second"));
+    await symlink("../certs", join(between, "folder"));
+    const [byFile, byFolder] = [join(at, "by-file"), join(at, "by-folder")];
+    await symlink("between/second", byFile);
+    await symlink("between/folder/real.crt", byFolder);
+    for (const link of [byFile, byFolder]) expect(await linkedFile(link)).toBe(target);
+    await chmod(between, 0o777);
+    for (const link of [byFile, byFolder]) expect(await linkedFile(link)).toBe(link);
+  });
+
   test("is not followed in a circle, or to nowhere", async () => {
     const { at } = await scene();
     const round = join(at, "round");
