@@ -1,5 +1,6 @@
-import { link, lstat, readFile, rename, stat } from "node:fs/promises";
+import { link, readFile, stat } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
+import { moveAside, nameAside } from "../files/aside.ts";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { reasonOf } from "../model/error.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
@@ -38,7 +39,11 @@ export async function loadAssignment(
 ): Promise<SavedNames & { warning?: string }> {
   const content = await readAssignment(path);
   if (content === undefined) return nothing;
-  if (!content.ok) return { ...nothing, warning: await setAside(path, content.reason, now) };
+  if (!content.ok) {
+    const found = `"${path}" cannot be understood, since ${content.reason}`;
+    const aside = await moveAside(path, now);
+    return { ...nothing, warning: `${found}; ${aside}, and the names get new addresses` };
+  }
   const { skipped, ...saved } = content.value;
   if (skipped.length === 0) return saved;
   const some = skipped.slice(0, 3).join("; ") + (skipped.length > 3 ? "; …" : "");
@@ -132,17 +137,6 @@ function parseAssignment(text: string): NonNullable<AssignmentReading> {
   return parsed({ assignment, asked, skipped });
 }
 
-async function setAside(path: string, reason: string, now: Date): Promise<string> {
-  const found = `"${path}" cannot be understood, since ${reason}`;
-  try {
-    const aside = await unusedName(path, now);
-    await rename(path, aside);
-    return `${found}; it was moved aside to "${aside}", and the names get new addresses`;
-  } catch (error) {
-    return `${found}; it could not be moved aside (${reasonOf(error)}), and the names get new addresses`;
-  }
-}
-
 /**
  * Gives the file a second name, so that the next save does not lose it. A file
  * that has a second name already needs no other.
@@ -150,27 +144,10 @@ async function setAside(path: string, reason: string, now: Date): Promise<string
 async function keepCopy(path: string, now: Date): Promise<string> {
   try {
     if ((await stat(path)).nlink > 1) return "kept as it was";
-    const aside = await unusedName(path, now);
+    const aside = await nameAside(path, now);
     await link(path, aside);
     return `kept as it was in "${aside}"`;
   } catch (error) {
     return `no copy of it could be kept: ${reasonOf(error)}`;
-  }
-}
-
-/**
- * A free name for a copy. rename() would replace another file silently. Only
- * one daemon works in the folder, so the name stays free.
- */
-async function unusedName(path: string, now: Date): Promise<string> {
-  const wish = `${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
-  for (let n = 1; ; n++) {
-    const name = n === 1 ? wish : `${wish}-${n}`;
-    try {
-      await lstat(name);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return name;
-      throw error;
-    }
   }
 }

@@ -1,8 +1,7 @@
-import { rename } from "node:fs/promises";
 import { z } from "zod";
 import type { Ports } from "../exposure/ports.ts";
+import { moveAside } from "../files/aside.ts";
 import { readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
-import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 
 export interface SavedPorts {
@@ -54,14 +53,8 @@ export async function loadPorts(
   if (text === undefined) return { ports: new Map() };
   const parsed = parse(text);
   if (parsed !== undefined) return { ports: parsed };
-  const aside = `${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
-  const found = `"${path}" cannot be understood`;
-  try {
-    await rename(path, aside);
-    return { ports: new Map(), warning: `${found}; it was moved aside to "${aside}"` };
-  } catch (error) {
-    return { ports: new Map(), warning: `${found}; it stays there (${reasonOf(error)})` };
-  }
+  const warning = `"${path}" cannot be understood; ${await moveAside(path, now)}`;
+  return { ports: new Map(), warning };
 }
 
 /** Writes the ports atomically (0644) if the file differs. */

@@ -1,5 +1,6 @@
 import { z } from "zod/mini";
 import type { Subject } from "../exposure/verdict.ts";
+import { moveAside } from "../files/aside.ts";
 import { readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { reasonOf } from "../model/error.ts";
 
@@ -36,20 +37,28 @@ const schema = z.object({
 
 /**
  * Reads the file; undefined if there is none. A file that cannot be used counts
- * as one without names, and `warning` says why. Never rejects.
+ * as one without names, and `warning` says why. If its content is the reason,
+ * it is moved aside, but only if the caller `keeps` the file. Never rejects.
  */
 export async function readKnownNames(
   path: string,
+  keeps: boolean,
 ): Promise<{ readonly known: KnownNames | undefined; readonly warning?: string }> {
+  const unusable = (reason: string) => ({
+    known: nothingKnown,
+    warning: `"${path}" cannot be used (${reason}); no name is paused, and names are looked up again`,
+  });
+  let text: string | undefined;
   try {
-    const text = await readFileIfThere(path);
+    text = await readFileIfThere(path);
+  } catch (error) {
+    return unusable(reasonOf(error));
+  }
+  try {
     return { known: text === undefined ? undefined : schema.parse(JSON.parse(text)) };
   } catch (error) {
     const reason = reasonOf(error).split("\n", 1)[0] ?? "";
-    return {
-      known: nothingKnown,
-      warning: `"${path}" cannot be used (${reason}); no name is paused, and names are looked up again`,
-    };
+    return unusable(keeps ? `${reason}; ${await moveAside(path, new Date())}` : reason);
   }
 }
 

@@ -129,7 +129,7 @@ const free: Standing = { kind: "free" };
 const isRefused = ({ kind }: Standing): boolean => kind !== "free" && kind !== "kept";
 
 async function load(state: State): Promise<void> {
-  const { known, warning } = await readKnownNames(state.file);
+  const { known, warning } = await readKnownNames(state.file, state.keeps !== false);
   if (warning !== undefined) state.log.warn(warning);
   const { paused, elsewhere, open, free: zones, reported } = known ?? nothingKnown;
   const at = Number.NEGATIVE_INFINITY;

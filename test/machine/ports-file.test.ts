@@ -45,5 +45,8 @@ describe("the ports for other machines", () => {
       expect.stringMatching(/^network_ports\.json\.damaged-\d{8}T\d{6}Z$/),
     ]);
     expect(log.lines).toEqual([expect.stringContaining("cannot be understood")]);
+    await writeFile(path, "[9081");
+    await ports.load();
+    expect(await readdir(folder.path)).toHaveLength(2);
   });
 });

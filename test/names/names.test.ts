@@ -377,11 +377,17 @@ describe("the file", () => {
       "a name that is none",
       '{"paused":["a\\nb"],"elsewhere":{},"open":[],"free":[],"reported":true}',
     ],
-  ])("with %s counts as empty, with a warning", async (_, text) => {
+  ])("with %s counts as empty, with a warning, and is kept aside", async (_, text) => {
     const { start, file, log } = machine();
     writeFileSync(file, text);
+    await start({ keeps: false });
+    expect(readFileSync(file, "utf8")).toBe(text);
     const names = await start();
     expect([...names.paused]).toEqual([]);
-    expect(log.lines).toMatchObject([expect.stringContaining(`"${file}" cannot be used`)]);
+    expect(log.lines).toHaveLength(2);
+    expect(log.lines[1]).toContain(`"${file}" cannot be used`);
+    const aside = /moved aside to "(\S+)"/.exec(log.lines[1] ?? "")?.[1] ?? "";
+    await names.pause("a.demo", true);
+    expect(readFileSync(aside, "utf8")).toBe(text);
   });
 });
