@@ -12,6 +12,7 @@ export function problemOf(
   error: Error | null,
   tls: TlsClientOptions,
 ): Error | undefined {
+  if (isResumed(socket, error)) return undefined;
   const proven = ok && !error && socket.authorized;
   const ours = provesAddress(tls);
   if (ours && (proven || isNameMismatch(error)))
@@ -22,25 +23,38 @@ export function problemOf(
 }
 
 /**
+ * Whether the handshake has resumed a session (lean-session.ts). The other end
+ * is then the server that was judged when the session began. Bun misses the
+ * certificates of the session, and names them the problem of a handshake that
+ * is complete. One that was cut off has another problem.
+ */
+const isResumed = (socket: Socket, error: Error | null): boolean =>
+  socket.isSessionReused() && codeOf(error) === "UNABLE_TO_GET_ISSUER_CERT";
+
+/**
  * Whether the certificate has to carry an address. Bun compares it with the
  * other end, which may be a proxy, and reports a name that does not fit after
  * every other problem. So the last comparison is ours.
  */
 export const provesAddress = ({ serverName }: TlsClientOptions): boolean => isIP(serverName) !== 0;
 
+/** Whether Bun judges the server. If a session is offered, it cannot. */
+export const bunJudges = (tls: TlsClientOptions, session: Uint8Array | undefined): boolean =>
+  tls.insecureSkipVerify !== true && !provesAddress(tls) && session === undefined;
+
 /**
  * `rejectUnauthorized` is explicit since NODE_TLS_REJECT_UNAUTHORIZED would
  * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
  * anchor. An address is no server name on the wire (RFC 6066, section 3).
  */
-export function clientTls(tls: TlsClientOptions): Bun.TLSOptions {
-  const { serverName, ca, caFile, cert, key, insecureSkipVerify } = tls;
+export function clientTls(tls: TlsClientOptions, session: Uint8Array | undefined): Bun.TLSOptions {
+  const { serverName, ca, caFile, cert, key } = tls;
   const own = cert === undefined || key === undefined ? {} : { cert, key };
   return {
     ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
     serverName: isIP(serverName) === 0 ? serverName : "",
     ...own,
-    rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls),
+    rejectUnauthorized: bunJudges(tls, session),
     // None of them is older than TLS 1.2.
     ciphers: strongSuites,
     ...partialChain,
@@ -93,4 +107,7 @@ const isMissingFile = (error: unknown): boolean =>
   error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
 
 const isNameMismatch = (error: Error | null): boolean =>
-  error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
+  codeOf(error) === "ERR_TLS_CERT_ALTNAME_INVALID";
+
+const codeOf = (error: Error | null): unknown =>
+  error !== null && "code" in error ? error.code : undefined;

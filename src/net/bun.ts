@@ -29,13 +29,14 @@ import {
   type Stage,
   Tapped,
 } from "./bun-stage.ts";
-import { clientTls, problemOf, provesAddress, serverTls, withoutMissingFile } from "./bun-tls.ts";
+import { bunJudges, clientTls, problemOf, serverTls, withoutMissingFile } from "./bun-tls.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
+import { leanSession } from "./lean-session.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
 import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
@@ -309,10 +310,11 @@ function startTls(
   dialing: Dialing,
 ): Socket {
   const attempt = (options: TlsClientOptions): Socket => {
-    const tapped = new Tapped(tlsStage(shared, target, tls, dialing));
+    const session = sessionsOf(tls)?.get();
+    const tapped = new Tapped(tlsStage(shared, target, { tls, session }, dialing));
     const [raw, secured] = plain.upgradeTLS<Stage>({
       data: tapped,
-      tls: clientTls(options),
+      tls: clientTls(options, session),
       socket: shared.handlers,
     });
     tapped.begin(raw);
@@ -340,14 +342,22 @@ const newDialing = (): Dialing => ({
   stopped: false,
 });
 
-function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialing: Dialing): Stage {
+const sessionsOf = (tls: TlsClientOptions): TlsSessions | undefined =>
+  tls.insecureSkipVerify === true ? undefined : tls.sessions;
+
+/** `session` is offered to the server. */
+function tlsStage(
+  shared: Shared,
+  target: Address,
+  { tls, session }: { tls: TlsClientOptions; session: Uint8Array | undefined },
+  dialing: Dialing,
+): Stage {
   const { resolve, reject } = dialing;
-  const sessions = tls.insecureSkipVerify === true ? undefined : tls.sessions;
+  const sessions = sessionsOf(tls);
   return {
     ...deaf,
     opened(socket) {
       // Only here: `handshake` would ignore it.
-      const session = sessions?.get();
       if (session !== undefined) socket.setSession(session);
     },
     handshaken(socket, ok, error) {
@@ -360,9 +370,9 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
         );
       const shown = peerCertificate(socket.getPeerCertificate());
       reject(tlsFailed(target, problem, shown));
-      // After a failed handshake Bun closes the connection itself, after the
-      // alert with the reason.
-      if (ok || provesAddress(tls)) socket.terminate();
+      // If Bun judges, it closes the connection itself, after the alert with
+      // the reason.
+      if (ok || !bunJudges(tls, session)) socket.terminate();
     },
     gone(error) {
       // Only for a handshake that the server cut off; otherwise the promise is
@@ -430,7 +440,7 @@ function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSess
     received(bytes) {
       handTo(socket, conn);
       const session = socket.getSession();
-      if (session != null) sessions.put(session);
+      if (session != null) void leanSession(session).then((lean) => sessions.put(lean));
       conn.received(bytes);
     },
     drained: () => conn.drained(),

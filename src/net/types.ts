@@ -50,7 +50,8 @@ export interface Conn {
   readonly local: Address;
   /**
    * The peer as TLS has verified it. Undefined for plain connections, for peers
-   * without a certificate, and once the connection is gone.
+   * without a certificate, for a server whose session was resumed, and once the
+   * connection is gone.
    */
   readonly peer: PeerCertificate | undefined;
   /**
