@@ -76,7 +76,10 @@ test("docs/protocol.md names every command of the control socket", () => {
     const { input, word }: Operation = operations[name];
     return Object.keys(input.shape).filter((argument) => argument !== word);
   });
-  const texts = [...named, ...flags.map((flag) => `"--${flag}"`)];
+  const texts = [
+    ...named,
+    ...flags.map((flag) => `"--${flag}${flag === "profile" ? "=NAME" : ""}"`),
+  ];
   expect(texts.filter((text) => !page.includes(text))).toEqual([]);
   const shown = [...page.matchAll(/\{"command":"([^"]+)"/g)].map(([, name = ""]) => name);
   expect(shown.filter((name) => !isOperation(name))).toEqual([]);

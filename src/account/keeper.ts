@@ -118,13 +118,14 @@ async function setApiKey(
   // Only a text that can be a key: the log redacts every occurrence of it, also
   // if it is an ordinary word.
   store.keepSecret(readApiKey(text));
-  const { config, path } = store.loaded();
+  const { config, path, profile } = store.loaded();
   const paths = store.paths();
   const { selectors } = config.bound_endpoints;
   const saved = await tryAndSaveApiKey(text, {
     apiUrl: config.api.url,
     operatorId: store.held?.identity.operatorId ?? (await savedOperatorId(paths)),
     configPath: path,
+    profile,
     oldKey: keys.inUse,
     switchAccount: switchAccount ? { paths, selectors, log } : undefined,
     fetch: store.fetch(),

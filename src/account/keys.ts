@@ -4,6 +4,7 @@ import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Loaded } from "../config/load.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import { keyCommand } from "../model/state.ts";
 import { userAgent } from "../version.ts";
 
 /**
@@ -66,7 +67,7 @@ export function createApiKeys({
       const answers = await Promise.all(
         [...former].map((key) => isOperatorOf(apiWith(key), operatorId, signal)),
       );
-      if (answers.includes(true)) throw anotherAccount(operatorId);
+      if (answers.includes(true)) throw anotherAccount(operatorId, loaded());
     },
   };
 }
@@ -102,11 +103,11 @@ export async function knowsOperator(
   }
 }
 
-const anotherAccount = (operatorId: string): NgrokdError =>
+const anotherAccount = (operatorId: string, loaded: Loaded): NgrokdError =>
   new NgrokdError(
     "refused",
     `The API key is of another account than this machine's operator ${operatorId}`,
     {
-      hint: "put the old key back, or move this machine to the other account: `ngrokd set-api-key --switch-account`",
+      hint: `put the old key back, or move this machine to the other account: ${keyCommand(loaded, " --switch-account")}`,
     },
   );

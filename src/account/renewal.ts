@@ -3,6 +3,7 @@ import { type CertificateFacts, renewalTime } from "../cloud/certificate.ts";
 import { renewCertificate } from "../cloud/renewal.ts";
 import { NgrokdError } from "../model/error.ts";
 import { notRegistered } from "../model/failure.ts";
+import { keyCommand } from "../model/state.ts";
 import { saveUnsaved } from "./files-on-disk.ts";
 import {
   filesWritten,
@@ -57,7 +58,7 @@ export async function refreshCertificate(
   const api = keys.api();
   if (api === undefined) {
     throw new NgrokdError("state", "Cannot renew the certificate: there is no API key", {
-      hint: "run `ngrokd set-api-key`",
+      hint: `run ${keyCommand(store.loaded())}`,
     });
   }
   const facts = (certificate: CertificateFacts) => ({

@@ -12,6 +12,7 @@ import { setConfigValue } from "../config/write.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { keyCommand } from "../model/state.ts";
 import { userAgent } from "../version.ts";
 import { hostFacts } from "./host-facts.ts";
 import { knowsOperator } from "./keys.ts";
@@ -26,6 +27,8 @@ export interface TryKeyOptions {
   readonly operatorId: string | undefined;
   /** The configuration file that holds the key. */
   readonly configPath: string;
+  /** The profile to which the key belongs; undefined for the default one. */
+  readonly profile?: string | undefined;
   /**
    * The previous key, if there is one. It shows whether the operator belongs to
    * another account, and deletes it there.
@@ -71,7 +74,7 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   });
   if (operatorId === undefined || isOurs) {
     await attempt("ngrok accepts the key, but it could not be saved", () =>
-      setConfigValue(configPath, "api.key", key),
+      setConfigValue(configPath, "api.key", key, options.profile),
     );
     return { key, moved: undefined };
   }
@@ -123,7 +126,7 @@ async function move(
     ...more,
   });
   try {
-    await setConfigValue(options.configPath, "api.key", key);
+    await setConfigValue(options.configPath, "api.key", key, options.profile);
   } catch (error) {
     const restored = restoreIdentityFiles(paths, before);
     await restored.catch((failure: unknown) =>
@@ -167,7 +170,7 @@ async function anotherAccountError(
     "refused",
     `This key does not know this machine's operator "${operatorId}", and nothing was changed`,
     {
-      hint: `${why}\nto move this machine to the key's account: \`ngrokd set-api-key --switch-account\``,
+      hint: `${why}\nto move this machine to the key's account: ${keyCommand(options, " --switch-account")}`,
     },
   );
 }

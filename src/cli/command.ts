@@ -53,6 +53,15 @@ export const globalArgs = {
   help: { type: "boolean", alias: "h", description: "Show this help" },
 } as const satisfies ArgsDef;
 
+/** For commands that are about one account. */
+export const profileArg = {
+  profile: {
+    type: "string",
+    valueHint: "name",
+    description: "Only this profile of the configuration",
+  },
+} as const satisfies ArgsDef;
+
 export type Args<T extends ArgsDef> = ParsedArgs<T & typeof globalArgs>;
 
 export interface CommandSpec<T extends ArgsDef> {

@@ -16,6 +16,10 @@ export interface DaemonArgs {
   readonly config?: string | undefined;
 }
 
+export interface ProfileArgs extends DaemonArgs {
+  readonly profile?: string | undefined;
+}
+
 /** Milliseconds for the whole exchange; default: those of the operation. */
 interface CallOptions {
   readonly patienceMs?: number;
@@ -42,7 +46,7 @@ export function daemonAt(args: DaemonArgs, io: Io): Call {
       ...(args.config && { config: args.config }),
     });
     const { reply, patienceMs: timeoutMs } = { ...operations[name], ...options };
-    const words = wordsOf(input);
+    const words = wordsOf(operations[name], input);
     const request = { command: name, ...(words.length > 0 && { args: words }) };
     const answer = reply.safeParse(await askDaemon(io.net, path, request, { timeoutMs }));
     if (answer.success) return answer.data as ReplyTo<typeof name>;

@@ -1,7 +1,7 @@
 import { examine } from "../doctor/doctor.ts";
 import { type Finding, type Level, worst } from "../doctor/finding.ts";
 import type { Paint } from "../terminal/say.ts";
-import { command } from "./command.ts";
+import { command, profileArg } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { findingsText } from "./findings-text.ts";
 
@@ -9,14 +9,15 @@ export default command({
   name: "doctor",
   description: "Check everything, and show how to fix each problem",
   args: {
+    ...profileArg,
     all: {
       type: "boolean",
       description: "Try every name and endpoint without a time limit, and show each",
     },
   },
   examples: ["ngrokd doctor", "ngrokd doctor --all", "ngrokd doctor --json"],
-  async run({ all, config, socket }, { net, env, say }) {
-    const findings = await examine({ net, env, config, socket, all: all === true });
+  async run({ all, config, socket, profile }, { net, env, say }) {
+    const findings = await examine({ net, env, config, socket, profile, all: all === true });
     const level = worst(findings);
     say.result(
       { ok: level !== "failure", worst: level, counts: countsOf(findings), findings },

@@ -4,14 +4,14 @@ import { reasonOf } from "../model/error.ts";
 import { type Moment, moment } from "../model/moment.ts";
 import { type WatchedEndpoint, watchText, withRates } from "../terminal/watch-text.ts";
 import { aborted, type Io } from "./command.ts";
-import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
+import { daemonAt, type ProfileArgs } from "./daemon-socket.ts";
 
 /**
  * `ngrokd list --watch`: shows the daemon's endpoints every second until
  * `io.stop` aborts. On a terminal, it waits if a daemon stops responding.
  * Elsewhere it rejects with the errors of {@link daemonAt}.
  */
-export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
+export async function watch(args: ProfileArgs, io: Io, everyMs = 1000): Promise<void> {
   const { say, stop } = io;
   const live = say.live();
   const stopped = aborted(stop);
@@ -38,8 +38,9 @@ export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<v
   }
 }
 
-async function look(args: DaemonArgs, io: Io): Promise<{ items: ListItem[]; status: Status }> {
+async function look(args: ProfileArgs, io: Io): Promise<{ items: ListItem[]; status: Status }> {
   const callDaemon = daemonAt(args, io);
-  const items = await callDaemon("list");
-  return { items, status: await callDaemon("status") };
+  const input = { profile: args.profile };
+  const items = await callDaemon("list", input);
+  return { items, status: await callDaemon("status", input) };
 }

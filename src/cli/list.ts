@@ -1,6 +1,6 @@
 import { summaries } from "../desk/summaries.ts";
 import { listText } from "../terminal/list-text.ts";
-import { command } from "./command.ts";
+import { command, profileArg } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
 import { watch } from "./list-watch.ts";
 
@@ -8,6 +8,7 @@ export default command({
   name: "list",
   description: summaries.list,
   args: {
+    ...profileArg,
     watch: {
       type: "boolean",
       alias: "w",
@@ -22,7 +23,11 @@ export default command({
       return undefined;
     }
     const callDaemon = daemonAt(args, io);
-    const [items, status] = await Promise.all([callDaemon("list"), callDaemon("status")]);
+    const input = { profile: args.profile };
+    const [items, status] = await Promise.all([
+      callDaemon("list", input),
+      callDaemon("status", input),
+    ]);
     if (status.insecure_skip_verify) {
       say.warn(
         "the ingress's certificate is NOT verified (server.insecure_skip_verify): " +

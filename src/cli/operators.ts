@@ -4,6 +4,7 @@ import { census, type OurOperator } from "../cloud/census.ts";
 import { identityPaths, operatorIdIn, readIdentityFiles } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { loadConfig } from "../config/load.ts";
+import { chosenProfile } from "../config/profiles.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
@@ -11,7 +12,7 @@ import { createFetch } from "../net/fetch.ts";
 import type { Paint } from "../terminal/say.ts";
 import { table } from "../terminal/table.ts";
 import { userAgent } from "../version.ts";
-import { command } from "./command.ts";
+import { command, profileArg } from "./command.ts";
 import { confirm } from "./confirm.ts";
 
 export default command({
@@ -19,6 +20,7 @@ export default command({
   description:
     "List the operators of ngrokd and the Go program in your account, and mark stale ones",
   args: {
+    ...profileArg,
     prune: {
       type: "boolean",
       description: "Show the operators with an expired certificate, and delete them",
@@ -41,7 +43,8 @@ export default command({
           "and deletes them",
       });
     }
-    const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
+    const loaded = await loadConfig({ file: args.config, env: io.env });
+    const { config, path, proxy } = chosenProfile(loaded, args.profile);
     const key = parseApiKey(config.api.key);
     if (!key.ok)
       throw new NgrokdError("state", `There is no API key in "${path}"`, {

@@ -11,12 +11,13 @@ import { isNgrokdError } from "../model/error.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import type { Paint } from "../terminal/say.ts";
-import { command, type Io } from "./command.ts";
+import { command, type Io, profileArg } from "./command.ts";
 import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "plan",
   description: "Show the changes of the next poll, without making them",
+  args: profileArg,
   examples: ["sudo ngrokd plan", "sudo ngrokd plan --json"],
   async run(args, io) {
     const running = await servedNow(args, io);
@@ -28,7 +29,8 @@ export default command({
     });
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
     const served = running ?? { listening: [], zones: [] };
-    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, served);
+    const { profile } = args;
+    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, served, { profile });
     io.say.result({ daemon: running !== undefined, ...ahead }, () =>
       planText(ahead, { daemon: running?.network ?? "none", hostsPath }, io.say.paint),
     );
@@ -48,11 +50,20 @@ async function servedNow(args: DaemonArgs, io: Io): Promise<RunningDaemon | unde
     const present = items.filter(({ state }) => state === "listening");
     return {
       listening: present.flatMap((item) => {
-        const { url, hostname: host, ip, ip6, port, listen_interface, network_port } = item;
+        const {
+          url,
+          hostname: host,
+          ip,
+          ip6,
+          port,
+          listen_interface,
+          network_port,
+          profile,
+        } = item;
         const forOthers =
           network_port === 0 ? "" : hostPortText({ host: listen_interface, port: network_port });
         return [ip, ...(ip6 === "" ? [] : [ip6])].map((at) => {
-          return { url, host, ip: at, port, forOthers };
+          return { url, host, ip: at, port, forOthers, ...(profile !== undefined && { profile }) };
         });
       }),
       zones: dns?.zones ?? [],
@@ -76,12 +87,16 @@ type Network = Status["network"];
 
 /** Pure: the text of `ngrokd plan`. `daemon`: the network of a running one. */
 export function planText(
-  { identity, changes, network, resolver }: LookAhead,
+  { identity, profiles, changes, network, resolver }: LookAhead,
   { daemon, hostsPath }: { daemon: Network | "none"; hostsPath: string },
   paint: Paint,
 ): string {
   const parts = [
-    ...identityLines(identity, paint),
+    ...(profiles === undefined
+      ? identityLines(identity, paint)
+      : profiles.flatMap((one) =>
+          identityLines(one.identity, paint).map((line) => `${line} (profile ${one.name})`),
+        )),
     ...(network === undefined ? [] : networkLines(network, daemon, paint)),
     ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint)),
     ...(changes === undefined ? [] : zoneLines(changes.zones, resolver, paint)),

@@ -1,14 +1,15 @@
 import { summaries } from "../desk/summaries.ts";
 import { NgrokdError } from "../model/error.ts";
-import { command } from "./command.ts";
+import { command, profileArg } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "refresh",
   description: summaries.refresh,
+  args: profileArg,
   examples: ["ngrokd refresh"],
   async run(args, io) {
-    const pass = await daemonAt(args, io)("refresh");
+    const pass = await daemonAt(args, io)("refresh", { profile: args.profile });
     if (!io.say.json && !pass.ok) {
       throw new NgrokdError(
         "refused",

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
+import { keysOf } from "../config/profiles.ts";
 import { trustedFiles } from "../config/trusted-files.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
@@ -35,7 +36,7 @@ export default command({
     };
     const loaded = await loadConfig(source);
     const { config } = loaded;
-    const secrets = new Set<string>([config.api.key]);
+    const secrets = new Set(keysOf(loaded));
     // If the terminal is closed, or the reader of a pipe ends, the log is lost.
     // The connections must not end with it.
     process.stderr.on("error", () => undefined);

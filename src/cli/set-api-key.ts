@@ -1,15 +1,17 @@
+import { existsSync } from "node:fs";
 import { readApiKey, tryAndSaveApiKey } from "../account/set-api-key.ts";
 import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
-import { type Loaded, loadConfig } from "../config/load.ts";
+import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
 import { configPath } from "../config/paths.ts";
+import { chosenProfile } from "../config/profiles.ts";
 import { setConfigValue } from "../config/write.ts";
 import { operations } from "../desk/operations.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
-import { command, type Io } from "./command.ts";
-import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
+import { command, type Io, profileArg } from "./command.ts";
+import { daemonAt, type ProfileArgs } from "./daemon-socket.ts";
 import { withoutDaemon } from "./without-daemon.ts";
 
 const { summary, help } = operations["set-api-key"];
@@ -23,6 +25,7 @@ export default command({
       required: false,
       description: 'The key, or "-" to read it from stdin; without it you are asked',
     },
+    ...profileArg,
     "switch-account": {
       type: "boolean",
       description: help["switch-account"],
@@ -51,7 +54,7 @@ export default command({
   },
 });
 
-interface Where extends DaemonArgs {
+interface Where extends ProfileArgs {
   readonly "switch-account"?: boolean | undefined;
 }
 
@@ -60,18 +63,19 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   try {
     // A switch is several calls of the API, each with its own deadline.
     const options = switching ? { patienceMs: 150_000 } : {};
-    const input = { key, "switch-account": switching };
+    const input = { key, "switch-account": switching, profile: args.profile };
     return await daemonAt(args, io)("set-api-key", input, options);
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
   // Without a running daemon, the key is tried and saved here. So the order of
   // the first steps does not matter.
-  const loaded = await loadConfig({
+  const whole = await loadConfig({
     file: args.config,
     env: io.env,
     flags: { "server.socket_path": args.socket },
   });
+  const loaded = chosenProfile(whole, args.profile);
   if (!switching) return await save(key, loaded, false, io);
   const hint = "it has just been started; try again";
   return await withoutDaemon(io.net, loaded.config.server.socket_path, hint, () =>
@@ -83,14 +87,14 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
  * Saves the key without a question to ngrok. A daemon that runs takes it from
  * its configuration at once.
  */
-async function keep(key: string, args: DaemonArgs, io: Io): Promise<string> {
+async function keep(key: string, args: ProfileArgs, io: Io): Promise<string> {
   const callDaemon = daemonAt(args, io);
   const running = await callDaemon("status").catch((error: unknown) => {
     if (isNgrokdError(error, "not-running")) return undefined;
     throw error;
   });
   const path = running?.config_path ?? configPath(args.config, io.env).path;
-  await setConfigValue(path, "api.key", key);
+  await setConfigValue(path, "api.key", key, await profileIn(path, args.profile));
   const saved = `The key is saved in ${path}. It was not checked:`;
   if (running === undefined) return `${saved} the daemon tries it at its start.`;
   const { ok, changes } = await callDaemon("reload");
@@ -103,9 +107,16 @@ async function keep(key: string, args: DaemonArgs, io: Io): Promise<string> {
   return `${saved} the daemon tries it now, and with each poll; \`ngrokd status\` shows the result.`;
 }
 
+/** The profile that gets the key; undefined for the default one. */
+async function profileIn(path: string, name: string | undefined): Promise<string | undefined> {
+  if (!existsSync(path)) return name;
+  const { loaded } = await inspectConfig({ file: path, env: {} });
+  return loaded === undefined ? name : chosenProfile(loaded, name).profile;
+}
+
 async function save(
   key: string,
-  { config, path, proxy }: Loaded,
+  { config, path, proxy, profile }: Loaded,
   switching: boolean,
   { net, say }: Io,
 ): Promise<string> {
@@ -117,6 +128,7 @@ async function save(
     apiUrl: config.api.url,
     operatorId: await savedOperatorId(paths),
     configPath: path,
+    profile,
     oldKey: oldKey.ok ? oldKey.value : undefined,
     switchAccount: switching ? { paths, selectors, log } : undefined,
     fetch: createFetch(net, proxy),

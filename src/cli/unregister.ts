@@ -7,11 +7,12 @@ import {
 } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
+import { chosenProfile } from "../config/profiles.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { createFetch } from "../net/fetch.ts";
 import { userAgent } from "../version.ts";
-import { command, type Io } from "./command.ts";
+import { command, type Io, profileArg } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import { withoutDaemon } from "./without-daemon.ts";
 
@@ -19,6 +20,7 @@ export default command({
   name: "unregister",
   description: "Delete this machine's operator at ngrok, and its key and certificate here",
   args: {
+    ...profileArg,
     yes: { type: "boolean", alias: "y", description: "Do it without asking" },
     "local-only": {
       type: "boolean",
@@ -27,11 +29,12 @@ export default command({
   },
   examples: ["sudo ngrokd unregister", "sudo ngrokd unregister --yes"],
   async run(args, io) {
-    const loaded = await loadConfig({
+    const whole = await loadConfig({
       file: args.config,
       env: io.env,
       flags: { "server.socket_path": args.socket },
     });
+    const loaded = chosenProfile(whole, args.profile);
     const { socket_path: socket } = loaded.config.server;
     const hint = "stop it first: it would register this machine again";
     const localOnly = args["local-only"] === true;

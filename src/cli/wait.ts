@@ -4,8 +4,8 @@ import { endpointsOf, lacking, type Wanted } from "../desk/waiting.ts";
 import { parseQuestion } from "../doctor/question.ts";
 import { type ErrorCode, NgrokdError } from "../model/error.ts";
 import { quote, readable } from "../model/parsed.ts";
-import { command, type Io } from "./command.ts";
-import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
+import { command, type Io, profileArg } from "./command.ts";
+import { daemonAt, type ProfileArgs } from "./daemon-socket.ts";
 
 /** Milliseconds between two questions. */
 const pauseMs = 250;
@@ -17,6 +17,7 @@ export default command({
     "Wait until the daemon is ready, or until it serves the given names; " +
     "exit code 1 if it does not in time, 4 if no daemon runs",
   args: {
+    ...profileArg,
     host: {
       type: "positional",
       required: false,
@@ -65,7 +66,7 @@ type Look =
 async function untilServed(
   wanted: readonly Wanted[],
   timeoutMs: number,
-  args: DaemonArgs,
+  args: ProfileArgs,
   io: Io,
 ): Promise<{ items: readonly ListItem[]; waitedMs: number }> {
   const start = performance.now();
@@ -82,13 +83,14 @@ async function untilServed(
 async function look(
   wanted: readonly Wanted[],
   patienceMs: number,
-  args: DaemonArgs,
+  args: ProfileArgs,
   io: Io,
 ): Promise<Look> {
   const callDaemon = daemonAt(args, io);
   try {
-    const health = await callDaemon("health", {}, { patienceMs });
-    const items = wanted.length === 0 ? [] : await callDaemon("list", {}, { patienceMs });
+    const input = { profile: args.profile };
+    const health = await callDaemon("health", input, { patienceMs });
+    const items = wanted.length === 0 ? [] : await callDaemon("list", input, { patienceMs });
     const lack = lacking(health, items, wanted);
     if (lack === undefined) return { kind: "served", items };
     return { kind: "lacking", why: new NgrokdError("timeout", lack, { hint: showsMore }) };

@@ -3,7 +3,7 @@ import { parseQuestion } from "../doctor/question.ts";
 import { explain, type Way } from "../doctor/why.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";
-import { command } from "./command.ts";
+import { command, profileArg } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { findingsText } from "./findings-text.ts";
 
@@ -11,17 +11,18 @@ export default command({
   name: "why",
   description: "Follow one name to ngrok, and show which step fails",
   args: {
+    ...profileArg,
     name: { type: "positional", required: true, description: "A host name, host:port or URL" },
   },
   examples: ["ngrokd why hello.demo", "ngrokd why http://hello.demo/ --json"],
-  async run({ name, config, socket }, { net, env, say }) {
+  async run({ name, config, socket, profile }, { net, env, say }) {
     const question = parseQuestion(name);
     if (!question.ok) {
       throw new NgrokdError("usage", `Cannot follow this name: ${question.reason}`, {
         hint: "`ngrokd list` shows the names there are",
       });
     }
-    const ways = await explain(question.value, { net, env, config, socket });
+    const ways = await explain(question.value, { net, env, config, socket, profile });
     const works = ways.every((way) => breakOf(way) === undefined);
     say.result(
       {

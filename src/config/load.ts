@@ -6,10 +6,12 @@ import { setTimeout } from "node:timers/promises";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
+import type { Loaded, Origin } from "./loaded.ts";
 import { parseConfig, type Reading, wrongValues } from "./parse.ts";
 import { configPath, type Env, hostsPathIn, missingConfig } from "./paths.ts";
 import { configError, needsRoot, type Problem, withHint } from "./problem.ts";
-import { type Config, configSchema, type SettingKey, settings } from "./schema.ts";
+import { sharedFolders } from "./profiles.ts";
+import { type Config, configSchema, type SettingKey, settings, settingsFor } from "./schema.ts";
 import { valueAt, withValueAt } from "./value-at.ts";
 
 export interface LoadOptions {
@@ -20,25 +22,7 @@ export interface LoadOptions {
   readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
 }
 
-export type Origin = "flag" | `environment ${string}` | "file" | "default";
-
-export interface Loaded {
-  readonly config: Config;
-  /** The origin of each value. */
-  readonly origins: Readonly<Record<SettingKey, Origin>>;
-  /** The absolute path of the configuration file. */
-  readonly path: string;
-  /** Whether that file exists. */
-  readonly exists: boolean;
-  /** The absolute path of the hosts file. */
-  readonly hostsPath: string;
-  /** From `forward.proxy_url`, or else from the environment; with NO_PROXY. */
-  readonly proxy: ProxyRules;
-  /** The line of each of `access.rules` in the file. */
-  readonly ruleLines: readonly number[];
-  /** Problems that do not stop the daemon, such as unknown keys. */
-  readonly warnings: readonly Problem[];
-}
+export type { Loaded, Origin } from "./loaded.ts";
 
 /**
  * The configuration in effect: flags over environment over file over defaults.
@@ -88,6 +72,9 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   const proxy = proxyRules(config, origins, env);
   const { ruleLines } = reading;
   const loaded = { config, origins, path, exists, hostsPath, proxy, ruleLines, warnings };
+  const shared = sharedFolders(loaded);
+  if (shared.length > 0)
+    return { path, exists, blank, problems: shared, warnings, loaded: undefined };
   return { path, exists, blank, problems, warnings, loaded };
 }
 
@@ -175,7 +162,9 @@ function readOrWait(file: number): Uint8Array | undefined {
 }
 
 function openModeProblems(path: string, mode: number | undefined, { values }: Reading): Problem[] {
-  const key = valueAt(values, ["api", "key"]) !== undefined;
+  const key = settingsFor(values).some(
+    ({ path, secret }) => secret === true && valueAt(values, path) !== undefined,
+  );
   const password = String(valueAt(values, ["forward", "proxy_url"]) ?? "").includes("@");
   if (
     mode === undefined ||
@@ -243,11 +232,10 @@ function wrongOverrides(overrides: readonly Override[]): Problem[] {
 }
 
 function originsOf({ values }: Reading, overrides: readonly Override[]): Loaded["origins"] {
-  const origin = ({ key, path }: { key: SettingKey; path: readonly string[] }): Origin =>
+  const origin = ({ key, path }: { key: string; path: readonly string[] }): Origin =>
     overrides.find((override) => override.key === key)?.origin ??
     (valueAt(values, path) === undefined ? "default" : "file");
-  return Object.fromEntries(settings.map((setting) => [setting.key, origin(setting)])) as Record<
-    SettingKey,
-    Origin
-  >;
+  return Object.fromEntries(
+    [...settings, ...settingsFor(values)].map((setting) => [setting.key, origin(setting)]),
+  ) as Loaded["origins"];
 }

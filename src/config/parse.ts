@@ -2,9 +2,19 @@ import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { insteads } from "./instead.ts";
 import type { Problem } from "./problem.ts";
-import { configSchema, groups, type Setting, settings } from "./schema.ts";
+import {
+  configSchema,
+  groups,
+  profileNames,
+  profileSettings,
+  type Setting,
+  settings,
+  settingsFor,
+  settingsOfProfile,
+} from "./schema.ts";
 import { groupAllowed } from "./setting.ts";
 import { isRecord, valueAt, withValueAt } from "./value-at.ts";
+import { profileName } from "./values.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
 /** To look for a similar setting costs time. */
@@ -52,7 +62,7 @@ export function parseConfig(
   const oddities = yaml.warnings.map(
     (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
   );
-  const unknown = unknownKeys(root);
+  const unknown = [...unknownKeys(root), ...unknownInProfiles(root)];
   const named = unknown.slice(0, mostNamed).map(
     (path): Problem => ({
       kind: "unknown-key",
@@ -135,7 +145,11 @@ interface Wrong {
 }
 
 /** What is wrong at a path, in words that fit after its name. */
-function wrongText({ code, path }: Wrong, setting: Setting | undefined, values: unknown): string {
+function wrongText(
+  { code, path }: Wrong,
+  setting: AnySetting | undefined,
+  values: unknown,
+): string {
   const { fields = {}, allowed = groupAllowed } = setting ?? {};
   const field = path[(setting?.path.length ?? 0) + 1] ?? "";
   if (code === "unrecognized_keys") {
@@ -154,14 +168,19 @@ function wrongText({ code, path }: Wrong, setting: Setting | undefined, values: 
  * the default, as in the Go program.
  */
 function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unknown {
-  const wrongGroups = groupPaths.filter(
+  const wrongGroups = groupPathsFor(root).filter(
     (path) => !isEmpty(valueAt(root, path)) && !isRecord(valueAt(root, path)),
+  );
+  // A profile without a value has every setting at its default.
+  const profiles = profileNames(root).reduce<unknown>(
+    (values, name) => withValueAt(values, ["profiles", name], {}),
+    {},
   );
   const start = wrongGroups.reduce<unknown>(
     (values, path) => withValueAt(values, path, valueAt(root, path)),
-    {},
+    profiles,
   );
-  return settings.reduce<unknown>((values, { path, kind }) => {
+  return settingsFor(root).reduce<unknown>((values, { path, kind }) => {
     const value = valueAt(root, path);
     // For numbers, an empty list is a value.
     const isMissing = isEmpty(value) && !(kind === "numbers" && Array.isArray(value));
@@ -219,6 +238,39 @@ function fieldsAsKind(item: unknown, path: readonly string[], yaml: Yaml): unkno
 }
 
 const groupPaths = Object.keys(groups).map((name) => name.split("."));
+const groupsOfProfile = groupPaths.filter((group) =>
+  profileSettings.some(({ path }) => isBelow(path, group)),
+);
+
+function isBelow(path: readonly string[], group: readonly string[]): boolean {
+  return path.length > group.length && group.every((name, i) => path[i] === name);
+}
+
+/** The places of groups; a profile is one too. */
+const groupPathsFor = (root: unknown): string[][] => [
+  ...groupPaths,
+  ["profiles"],
+  ...profileNames(root).flatMap((name) =>
+    [[], ...groupsOfProfile].map((group) => ["profiles", name, ...group]),
+  ),
+];
+
+/** The names below profiles that are no settings of a profile. */
+function unknownInProfiles(root: unknown): string[][] {
+  const below = (path: readonly string[]): string[][] =>
+    Object.entries(recordAt(root, path)).flatMap(([name]) => {
+      const [, , ...inside] = [...path, name];
+      if (profileSettings.some((one) => one.path.join("\0") === inside.join("\0"))) return [];
+      const isGroup = profileSettings.some((one) => isBelow(one.path, inside));
+      return isGroup ? below([...path, name]) : [[...path, name]];
+    });
+  return profileNames(root).flatMap((name) => below(["profiles", name]));
+}
+
+function recordAt(root: unknown, path: readonly string[]): Readonly<Record<string, unknown>> {
+  const value = valueAt(root, path);
+  return isRecord(value) ? value : {};
+}
 
 function unknownKeys(
   values: Readonly<Record<string, unknown>>,
@@ -233,6 +285,13 @@ function unknownKeys(
 }
 
 function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
+  const [first, profile, ...inside] = path;
+  if (first === "profiles" && profile !== undefined && inside.length > 0) {
+    const name = inside.join(".");
+    if (!settings.some(({ path }) => inside.every((part, i) => path[i] === part)))
+      return unknownKey(inside);
+    return { key: name, message: `${name} is of the whole daemon: set it outside the profiles` };
+  }
   const key = path.join(".");
   // A text that is not like a name may be a secret, as in `{key:2cVr…}` without
   // the space.
@@ -270,14 +329,22 @@ function namesIn(group: readonly string[]): string[] {
     .map((path) => path.at(-1) ?? "");
 }
 
-const settingAt = (path: readonly string[]): Setting | undefined =>
-  settings.find((setting) => setting.path.every((name, i) => path[i] === name));
+const isProfileName = (name: string): boolean => profileName(name) !== undefined;
+
+type AnySetting = Setting<string>;
+
+function settingAt(path: readonly string[]): AnySetting | undefined {
+  const [first, profile] = path;
+  const isInside = first === "profiles" && profile !== undefined && isProfileName(profile);
+  const known: readonly AnySetting[] = isInside ? settingsOfProfile(profile) : settings;
+  return known.find((setting) => setting.path.every((name, i) => path[i] === name));
+}
 
 /**
  * The name of a value in messages: `bound_endpoints.selectors[2]`, counted from
  * 1, or `net.overrides["api.example.com"]`.
  */
-function nameOf(path: readonly string[], setting: Setting | undefined): string {
+function nameOf(path: readonly string[], setting: AnySetting | undefined): string {
   const item = setting === undefined ? undefined : path[setting.path.length];
   if (setting === undefined || item === undefined) return path.join(".");
   if (setting.kind === "map") return `${setting.key}[${quote(item)}]`;
@@ -304,7 +371,7 @@ function foundAt(values: unknown, path: readonly string[]): unknown {
  * A value in words that fit after "is". The value itself is shown only if it
  * cannot be a secret.
  */
-function describeValue(value: unknown, setting?: Setting): string {
+function describeValue(value: unknown, setting?: AnySetting): string {
   if (Array.isArray(value)) return "a list";
   if (isRecord(value)) return "a map";
   if (value === null || value === undefined) return "empty";

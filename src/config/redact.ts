@@ -1,9 +1,15 @@
-import type { Loaded, Origin } from "./load.ts";
-import { type Config, type Setting, type SettingKey, settings } from "./schema.ts";
+import type { Loaded, Origin } from "./loaded.ts";
+import {
+  type Config,
+  type ProfileKey,
+  type Setting,
+  type SettingKey,
+  settingsFor,
+} from "./schema.ts";
 import { valueAt } from "./value-at.ts";
 
 export interface RedactedSetting {
-  readonly key: SettingKey;
+  readonly key: SettingKey | ProfileKey;
   /** The value in effect; a secret part is replaced by a description. */
   readonly value: unknown;
   readonly origin: Origin;
@@ -11,15 +17,15 @@ export interface RedactedSetting {
 
 /** The configuration in effect, without secrets. */
 export function redactedSettings({ config, origins }: Loaded): RedactedSetting[] {
-  return settings.map((setting) => ({
+  return settingsFor(config).map((setting) => ({
     key: setting.key,
     value: redactedValue(setting, config),
-    origin: origins[setting.key],
+    origin: origins[setting.key] ?? "default",
   }));
 }
 
 /** The value of one setting, without secrets. */
-export function redactedValue({ path, secret }: Setting, config: Config): unknown {
+export function redactedValue({ path, secret }: Setting<string>, config: Config): unknown {
   const value = valueAt(config, path);
   const shown = secret === true ? secretInWords : secret;
   return shown === undefined ? value : shown(String(value));

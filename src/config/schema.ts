@@ -1,9 +1,30 @@
 import { z } from "zod";
 import { defaultSocketPath } from "./paths.ts";
 import { type Described, group, groupsIn, setting, settingsIn, text } from "./setting.ts";
+import { isRecord, valueAt } from "./value-at.ts";
 import * as values from "./values.ts";
 
 const healthPort = z.union([z.literal("any"), z.int().min(1).max(65_535)]);
+
+const nameLists = {
+  allow: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+    description:
+      "Names that may be served although they mean something else without ngrokd. Such names " +
+      "are refused otherwise.",
+    allowed: "a list of names; * stands for any characters",
+    example: ["shop.example.com", "*.corp.example.com"],
+  }),
+  deny: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+    description: "Names that are never served. They come before names.allow.",
+    allowed: "a list of names; * stands for any characters",
+    example: ["*.bank.example"],
+  }),
+  only: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
+    description: "If there is one, no other name is served.",
+    allowed: "a list of names; * stands for any characters",
+    example: ["*.internal"],
+  }),
+};
 
 /**
  * The only description of the configuration file: names, defaults, allowed
@@ -12,7 +33,7 @@ const healthPort = z.union([z.literal("any"), z.int().min(1).max(65_535)]);
  * program and a few new ones. {@link Config} keeps their spelling, so that
  * file, code and messages use the same names.
  */
-const shape = {
+const ownShape = {
   api: group("The address of ngrok's API, and the key for it.", {
     url: setting(text(values.apiUrl).default("https://api.ngrok.com"), {
       description:
@@ -260,23 +281,7 @@ const shape = {
     ),
   }),
   names: group("The names of endpoints on this machine.", {
-    allow: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
-      description:
-        "Names that may be served although they mean something else without ngrokd. Such names " +
-        "are refused otherwise.",
-      allowed: "a list of names; * stands for any characters",
-      example: ["shop.example.com", "*.corp.example.com"],
-    }),
-    deny: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
-      description: "Names that are never served. They come before names.allow.",
-      allowed: "a list of names; * stands for any characters",
-      example: ["*.bank.example"],
-    }),
-    only: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
-      description: "If there is one, no other name is served.",
-      allowed: "a list of names; * stands for any characters",
-      example: ["*.internal"],
-    }),
+    ...nameLists,
     alias: setting(
       z
         .record(text(values.host), z.array(text(values.host)).readonly())
@@ -381,6 +386,48 @@ const shape = {
   }),
 };
 
+/** The settings of one more account; all others are those of the daemon. */
+const profileShape = {
+  api: ownShape.api,
+  ingressEndpoint: ownShape.ingressEndpoint,
+  server: group("The files of the profile.", {
+    client_cert: setting(text(values.optional(values.path)).default(""), {
+      description: "The client certificate. The profile's state is kept in the same folder.",
+      allowed: "an absolute path",
+    }),
+    client_key: setting(text(values.optional(values.path)).default(""), {
+      description: "The private key of the client certificate.",
+      allowed: "an absolute path",
+    }),
+  }),
+  bound_endpoints: ownShape.bound_endpoints,
+  names: group(
+    "Rules for the names of the profile. A list without entries is that of the top level.",
+    nameLists,
+  ),
+};
+
+const shape = {
+  ...ownShape,
+  profiles: setting(
+    z.record(text(values.profileName), z.object(profileShape).readonly()).default({}).readonly(),
+    {
+      description:
+        "More accounts that this daemon serves, by a name of your choice. The settings outside " +
+        "are the profile `default`, which is used if it has a key or if there is no other. A " +
+        "profile has its own api, ingressEndpoint, bound_endpoints, server.client_cert and " +
+        "server.client_key, each with the same default; its files are in profiles/NAME of the " +
+        "state folder. It may also have names.allow, names.deny and names.only; a list without " +
+        "entries is that of the top level. If two profiles have a host name, the first one in " +
+        "this order serves it.",
+      allowed:
+        "names of at most 32 small letters, digits, - and _ that begin with a letter, each with " +
+        "its settings below it",
+      example: { work: { api: { key: "key-of-the-other-account" } } },
+    },
+  ),
+};
+
 function accessRule() {
   const some = (rule: values.Rule) => z.array(text(rule)).min(1).readonly().optional();
   return z
@@ -395,6 +442,7 @@ function accessRule() {
 
 export const configSchema = z.object(shape).readonly();
 export type Config = z.output<typeof configSchema>;
+export type ProfileConfig = Config["profiles"][string];
 
 /** A setting's dotted name, such as `server.log_level`. */
 export type SettingKey = KeysOf<Config>;
@@ -408,15 +456,49 @@ type IsValue<T> = T extends string | number | boolean | readonly unknown[]
     ? true
     : false;
 
+/** A setting's dotted name below a profile, or the profile itself. */
+export type ProfileKey = `profiles.${string}`;
+
 /** Every setting at its default. */
 export const defaultConfig: Config = configSchema.parse({});
 
-export interface Setting extends Described {
-  readonly key: SettingKey;
+export interface Setting<Key extends string = SettingKey> extends Described {
+  readonly key: Key;
 }
 
 /** All settings in the order of the documentation. */
 export const settings = settingsIn(shape, defaultConfig) as readonly Setting[];
+
+/** The settings of a profile, by their names below it. */
+export const profileSettings = settingsIn(profileShape, z.object(profileShape).parse({}));
+
+/**
+ * Every single setting that these values have or may have: those of the top
+ * level, and those of each profile.
+ */
+export function settingsFor(root: unknown): readonly Setting<SettingKey | ProfileKey>[] {
+  return [
+    ...settings.filter(({ key }) => key !== "profiles"),
+    ...profileNames(root).flatMap((name) => settingsOfProfile(name)),
+  ];
+}
+
+/** The settings of a profile, by their names from the root of the file. */
+export const settingsOfProfile = (name: string): Setting<ProfileKey>[] =>
+  profileSettings.map((one) => ({
+    ...one,
+    key: `profiles.${name}.${one.key}`,
+    path: ["profiles", name, ...one.path],
+  }));
+
+/** A profile without settings. */
+export const emptyProfile: ProfileConfig = z.object(profileShape).readonly().parse({});
+
+/** The names of the profiles beside the default one, in their order. */
+export function profileNames(root: unknown): string[] {
+  const profiles = valueAt(root, ["profiles"]);
+  return isRecord(profiles) ? Object.keys(profiles) : [];
+}
 
 /** The description of each group of settings, by its dotted name. */
 export const groups: Readonly<Record<string, string>> = groupsIn(shape);

@@ -1,20 +1,25 @@
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import type { Trusted } from "../files/writers.ts";
-import type { Loaded } from "./load.ts";
+import type { Loaded } from "./loaded.ts";
+import { ofProfile } from "./profiles.ts";
+import { type Config, profileNames } from "./schema.ts";
 
 /**
  * Pure: the files that decide what a daemon with this configuration does.
  * `trustFolder` has the CAs that are always trusted.
  */
-export function trustedFiles(
-  { path, config, hostsPath }: Pick<Loaded, "path" | "config" | "hostsPath">,
-  trustFolder: string,
-): Trusted[] {
-  const { client_cert, client_key, ingress_ca } = config.server;
+export function trustedFiles(loaded: Loaded, trustFolder: string): Trusted[] {
+  const { path, config, hostsPath } = loaded;
+  const { ingress_ca } = config.server;
   const { hostsOriginal, hostsBefore, hostsAfter, ...files } = stateFiles(
     stateFolderOf(config.server),
   );
-  const state = [client_cert, client_key, ...Object.values(files)];
+  const state = [...identityFiles(config.server), ...Object.values(files)];
+  for (const name of profileNames(config)) {
+    const { server } = ofProfile(loaded, name).config;
+    const { operatorId, ingressEndpoint, lastList } = stateFiles(stateFolderOf(server));
+    state.push(...identityFiles(server), operatorId, ingressEndpoint, lastList);
+  }
   const cas = [trustFolder, ...(ingress_ca === "" ? [] : [ingress_ca])];
   return [
     { kind: "configuration", path },
@@ -23,3 +28,8 @@ export function trustedFiles(
     { kind: "hosts file", path: hostsPath },
   ];
 }
+
+const identityFiles = ({ client_cert, client_key }: Config["server"]): string[] => [
+  client_cert,
+  client_key,
+];

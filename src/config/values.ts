@@ -172,3 +172,7 @@ const otherLevels: ReadonlyMap<string, string> = new Map([
 ]);
 
 const isIp = (text: string): boolean => parseIp(text).ok || isIpv6(text);
+
+/** A name of a folder, and never a number, whose place in a map is another. */
+export const profileName: Rule = (text) =>
+  /^[a-z][a-z0-9_-]{0,31}$/.test(text) && text !== "default" ? text : undefined;

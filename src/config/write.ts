@@ -2,6 +2,7 @@ import { lstat, open, readlink, realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
+import { defaultProfile } from "../model/profile.ts";
 import { readConfigFile } from "./load.ts";
 import { wrongValues } from "./parse.ts";
 import { needsRoot } from "./problem.ts";
@@ -11,14 +12,21 @@ import { configTemplate } from "./template.ts";
 import { valueAt, withValueAt } from "./value-at.ts";
 
 /**
- * Changes one setting in the configuration file and keeps every other character
- * of it. The file is replaced atomically, through symbolic links, and gets mode
- * 0600. If there is no file, it is created from the template (its folder with
- * mode 0700). Rejects with NgrokdError `config` (the value is not allowed, or
- * the file has no safe place for it), `permission` or `state`.
+ * Changes one setting of a profile in the configuration file, and keeps every
+ * other character of it. The file is replaced atomically, through symbolic
+ * links, and gets mode 0600. If there is no file, it is created from the
+ * template (its folder with mode 0700). Rejects with NgrokdError `config` (the
+ * value is not allowed, or the file has no safe place for it), `permission` or
+ * `state`.
  */
-export async function setConfigValue(path: string, key: SettingKey, value: Single): Promise<void> {
-  const keyPath = key.split(".");
+export async function setConfigValue(
+  path: string,
+  key: SettingKey,
+  value: Single,
+  profile = defaultProfile,
+): Promise<void> {
+  const below = profile === defaultProfile ? [] : ["profiles", profile];
+  const keyPath = [...below, ...key.split(".")];
   const wanted = withValueAt({}, keyPath, value);
   const [wrong] = wrongValues(wanted, () => ({ source: path }));
   if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);

@@ -1,3 +1,4 @@
+import { keysOf } from "../config/profiles.ts";
 import type { Health } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { insecureWarning } from "../desk/warnings.ts";
@@ -9,12 +10,15 @@ import { relayLimits } from "./relay-settings.ts";
 
 /** Reads the configuration again; undefined if the daemon is stopping. */
 export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport | undefined> {
-  const { board, settings, options } = parts;
-  if (board.state.phase === "stopping") return undefined;
+  const { settings, options } = parts;
+  if (isStopping(parts)) return undefined;
   const end = settings.reload();
   options.onReload?.(end);
   return await end;
 }
+
+const isStopping = ({ accounts }: Parts): boolean =>
+  accounts.all[0].board.state.phase === "stopping";
 
 /**
  * Does the jobs of a changed configuration, except at a stop. Never rejects.
@@ -23,12 +27,12 @@ export async function apply(
   parts: Parts & { readonly health: Health },
   jobs: ReadonlySet<Job>,
 ): Promise<void> {
-  const { options, settings, way, trust, relay, link, account, health } = parts;
+  const { options, settings, way, trust, relay, link, accounts, health } = parts;
   const { config, proxy } = settings.current;
   const { log, keepSecret } = options;
   // A reload that began before the stop would make an interface again.
-  if (parts.board.state.phase === "stopping") return;
-  if (config.api.key !== "") keepSecret(config.api.key);
+  if (isStopping(parts)) return;
+  for (const key of keysOf(settings.current)) keepSecret(key);
   if (jobs.has("log")) {
     log.setLevel(config.server.log_level);
     log.setFormat(config.server.log_format);
@@ -37,18 +41,22 @@ export async function apply(
     way.take(proxy);
     way.tell();
   }
-  if (jobs.has("key")) account.identity.useKey(config.api.key);
+  if (jobs.has("key")) {
+    for (const { loaded, account } of accounts.all)
+      account.identity.useKey(loaded().config.api.key);
+  }
   if (jobs.has("verification")) warnOfVerification(parts);
   if (jobs.has("ground")) await link.settle(groundWish(config.net));
   if (jobs.has("access")) warnOfAccess(parts);
   if (jobs.has("network")) warnOfNetwork(parts);
   if (jobs.has("trust")) await trust.reread();
   relay.limits(relayLimits(config));
-  tellRelay(parts);
+  if (jobs.has("profiles")) await accounts.settle();
+  for (const member of accounts.all) tellRelay(parts, member);
   if (jobs.has("ingress")) relay.discardReady();
   if (jobs.has("health")) await health.move();
   if (jobs.has("dns")) await parts.naming.settle();
-  if (jobs.has("poll")) account.kick();
+  if (jobs.has("poll")) accounts.kick();
 }
 
 export function warnOfVerification({ settings, options }: Parts): void {

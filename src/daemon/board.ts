@@ -23,8 +23,13 @@ export function createBoard(first: State, onChange?: (state: State) => void): Bo
 }
 
 /** Pure: the state of a daemon that has just started. */
-export function firstState({ ingressEndpoint }: Config, startedAt: Moment): State {
+export function firstState(
+  { ingressEndpoint }: Config,
+  startedAt: Moment,
+  profile?: string,
+): State {
   return {
+    ...(profile === undefined ? {} : { profile }),
     phase: "starting",
     reason: "the first poll of ngrok's API has not finished",
     hint: "",

@@ -8,6 +8,7 @@ import { watchFile } from "../config/file-watch.ts";
 import { startControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch } from "../desk/dispatch.ts";
+import type { DeskProfile } from "../desk/handlers.ts";
 import { createHealth } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
@@ -19,6 +20,7 @@ import { socketGroup } from "../model/access.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
+import type { Member } from "./accounts.ts";
 import {
   apply,
   reloadUnlessStopping,
@@ -28,7 +30,15 @@ import {
 } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
-import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
+import {
+  currentState,
+  factsOf,
+  healthSource,
+  liveness,
+  memberFacts,
+  memberState,
+  passHooks,
+} from "./telling.ts";
 
 export interface Daemon {
   readonly state: () => State;
@@ -66,7 +76,7 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { net, log } = options;
   const core = await createParts(options);
-  const { settings, account, machine, link, way } = core;
+  const { settings, accounts, machine, link, way } = core;
   warnOfVerification(core);
   warnOfAccess(core);
   warnOfNetwork(core);
@@ -84,11 +94,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     handle: createDispatch({
       state,
       facts: () => factsOf(core),
-      live: account.live,
+      live: () => liveness(accounts),
       healthUrl: () => health.url,
       settings,
-      identity: account.identity,
-      pass: account.pass,
+      profiles: () => profilesOf(core),
       reload,
       names: core.names,
       log,
@@ -109,8 +118,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
   await health.start();
-  const firstNames = Promise.withResolvers<void>();
-  await account.start(passHooks(parts, firstNames.resolve));
+  const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
+  await accounts.start((one) => passHooks(parts, one, () => firstNames.get(one)?.resolve()));
   settings.follow((jobs) => apply(parts, jobs));
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair(repairs(core, watch.check, sweep));
@@ -119,16 +128,31 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   return {
     state,
-    live: account.live,
-    firstNames: firstNames.promise,
+    live: () => liveness(accounts),
+    firstNames: Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {}),
     drainMs: () => drainMs(core),
-    refresh: async () => void (await account.pass()),
+    refresh: async () => void (await Promise.all(accounts.all.map((one) => one.account.pass()))),
     reload,
     get healthUrl() {
       return health.url;
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+/** The profiles, as the operations use them. */
+function profilesOf(parts: Parts): [DeskProfile, ...DeskProfile[]] {
+  const [first, ...others] = parts.accounts.all;
+  const made = (member: Member): DeskProfile => ({
+    name: member.name,
+    loaded: member.loaded,
+    state: () => memberState(parts, member),
+    facts: () => memberFacts(parts, member),
+    live: member.account.live,
+    identity: member.account.identity,
+    pass: member.account.pass,
+  });
+  return [made(first), ...others.map(made)];
 }
 
 /** After a change of the network, nothing that was ready is trusted. */
@@ -139,7 +163,7 @@ function discardAll({ way, relay, naming }: Parts): void {
 }
 
 function repairs(parts: Parts, checkConfig: () => void, sweep: () => Promise<void>): RepairDeps {
-  const { options, account, relay, link, machine, naming } = parts;
+  const { options, accounts, relay, link, machine, naming } = parts;
   return {
     names: machine,
     resolver: naming,
@@ -148,7 +172,7 @@ function repairs(parts: Parts, checkConfig: () => void, sweep: () => Promise<voi
     checkConfig,
     sweep,
     discard: () => discardAll(parts),
-    kick: account.kick,
+    kick: accounts.kick,
     log: options.log,
   };
 }
@@ -164,11 +188,14 @@ function healthAddress({ settings }: Parts): HostPort {
   return { host, port: port === "any" ? 0 : port };
 }
 
-async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {
-  const { path, config, hostsPath } = settings.current;
-  const { client_cert: cert, client_key: key } = config.server;
+async function sweepFor({ options, settings, accounts }: Parts, socketPath: string): Promise<void> {
+  const { path, hostsPath } = settings.current;
+  const identities = accounts.all.flatMap(({ loaded }) => {
+    const { client_cert, client_key } = loaded().config.server;
+    return [client_cert, client_key];
+  });
   const owner = await ownerPath(hostsPath);
-  const files = [cert, key, path, hostsPath, owner, `${trustFolder}/ca`];
+  const files = [...identities, path, hostsPath, owner, `${trustFolder}/ca`];
   const sweepDead = (): Promise<number> => sweepSockets(options.net, socketPath);
   await sweepLeftovers({ files, sweepSockets: sweepDead }, options.log);
 }

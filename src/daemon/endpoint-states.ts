@@ -3,7 +3,7 @@ import type { DoorId, Exposure, Route } from "../exposure/exposure.ts";
 import { routeKey } from "../exposure/plan.ts";
 import type { Network } from "../exposure/share.ts";
 import { type WantedPorts, wantedText } from "../machine/wanted-ports.ts";
-import type { Binding, Wildcard } from "../model/binding.ts";
+import type { Binding } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip6 } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
@@ -35,27 +35,32 @@ export interface EndpointFacts {
 export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const { exposure, unserved } = facts;
   const names = new Map([...exposure.names, ...exposure.asked].map((name) => [name.host, name]));
-  const bindings = new Map(
-    exposure.routes.map(({ target }) => [target.binding.key, target.binding]),
-  );
+  const targets = new Map(exposure.routes.map(({ target }) => [target.binding.key, target]));
   const routes = routesByPlace(exposure);
   const lanesOf = lanesByRoute(facts);
   const known = aliasesByHost(exposure, facts.aliases);
-  const exposed = [...bindings.values()].map((binding): EndpointState => {
+  const exposed = [...targets.values()].map(({ account, binding }): EndpointState => {
     const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
     const at = (address: AnyIp | ""): Place =>
       placeOf(routes.get(placeKey(address, binding.key)), facts, lanesOf);
     const [first, second] = [at(ip), at(ip6)];
     const network = networkState(binding, facts, lanesOf);
     if (first.meter === undefined)
-      return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason, network });
+      return stateOf(account, binding, { ip, ip6, state: "failed", reason: first.reason, network });
     const { meter } = first;
     const warning = warningOf(binding, facts) || second.reason || unreachable(network);
-    const state = stateOf(binding, { ip, ip6, state: "listening", warning, meter, network });
+    const state = stateOf(account, binding, {
+      ip,
+      ip6,
+      state: "listening",
+      warning,
+      meter,
+      network,
+    });
     const aliases = known.get(binding.host);
     return aliases === undefined ? state : { ...state, aliases };
   });
-  const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
+  const wild = facts.wildcards.map(wildcardState);
   const all = [...exposed, ...wild, ...unserved.map(unservedState)];
   const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
   return all.sort((a, b) => order(a.url, b.url) || order(a.host, b.host));
@@ -165,7 +170,7 @@ const unreachable = (network: NetworkState | undefined): string =>
 /** Pure: the states of removed endpoints that still have open connections. */
 export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
   return [...draining].map(({ doorway, route, meter }) =>
-    stateOf(route.target.binding, {
+    stateOf(route.target.account, route.target.binding, {
       ip: route.match.at ?? doorway.door.at.ip,
       state: "draining",
       reason: "waits for its open connections",
@@ -191,14 +196,14 @@ export function freshStates(
   const there = new Set(known.map(({ host, port }) => `${host}:${port}`));
   const fresh = new Map<string, EndpointState>();
   for (const { doorway, route, meter } of asked) {
-    const { binding } = route.target;
+    const { account, binding } = route.target;
     if (there.has(binding.key) || route.forOthers === true) continue;
     const at = placeFields(route.match.at ?? doorway.door.at.ip);
     const before = fresh.get(binding.key);
     fresh.set(
       binding.key,
       before === undefined
-        ? stateOf(binding, { ...at, state: "listening", meter })
+        ? stateOf(account, binding, { ...at, state: "listening", meter })
         : { ...before, ...(at.ip6 === "" ? { ip: at.ip } : { ip6: at.ip6 }) },
     );
   }
@@ -210,7 +215,11 @@ const placeFields = (ip: AnyIp): { ip: AnyIp | ""; ip6: Ip6 | "" } =>
   ip.includes(":") ? { ip: "", ip6: ip as Ip6 } : { ip, ip6: "" };
 
 /** The wildcard itself has no address; its names have. */
-const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
+const wildcardState = ({
+  account,
+  wildcard: { ids, url, proto, port },
+}: AccountWildcard): EndpointState => ({
+  account,
   ids,
   url,
   proto,
@@ -226,10 +235,13 @@ const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
 
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;
-  if (one.kind === "homeless") return stateOf(one.binding, { ip: "", state: "failed", reason });
-  if (one.kind !== "unsupported") return stateOf(one, { ip: "", state: one.kind, reason });
-  const { id, url } = one;
+  if (one.kind === "homeless")
+    return stateOf(one.account, one.binding, { ip: "", state: "failed", reason });
+  if (one.kind !== "unsupported")
+    return stateOf(one.account, one, { ip: "", state: one.kind, reason });
+  const { account, id, url } = one;
   return {
+    account,
     ids: [id],
     url,
     proto: "",
@@ -245,6 +257,7 @@ function unservedState(one: Unserved): EndpointState {
 }
 
 function stateOf(
+  account: string,
   { ids, url, proto, host, port }: Pick<EndpointState, "ids" | "url" | "proto" | "host" | "port">,
   rest: {
     ip: AnyIp | "";
@@ -257,6 +270,6 @@ function stateOf(
   },
 ): EndpointState {
   const { ip, ip6 = "", state, reason = "", warning = "", meter = createMeter(), network } = rest;
-  const known = { ids, url, proto, host, port, ip, ip6, state, reason, warning, meter };
+  const known = { account, ids, url, proto, host, port, ip, ip6, state, reason, warning, meter };
   return network === undefined ? known : { ...known, network };
 }

@@ -3,7 +3,6 @@ import {
   type AccountWildcard,
   doorwayOf,
   type ExposureResult,
-  isAllowed,
   type Policy,
   recordOf,
   targetsOf,
@@ -71,8 +70,8 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
     },
     async open(host) {
       if (state === undefined) return "busy";
-      const targets = targetsOf(host, state.wildcards);
-      if (targets.length === 0 || !isAllowed(host, state.policy)) return "refused";
+      const targets = targetsOf(host, state.wildcards, state.policy);
+      if (targets.length === 0) return "refused";
       const there = addressOf(host, targets, state.supply, deps);
       if (there !== undefined) return addressesOf(recordOf(host, there, state.ground));
       if (machine.asked.size >= deps.most() && !(await retireOne(deps))) {

@@ -20,6 +20,8 @@ export type Job =
   | "access"
   /** The interface and the subnet of the addresses. */
   | "ground"
+  /** Serve the accounts of other profiles, or the same ones otherwise. */
+  | "profiles"
   /** The DNS server, and what this machine asks of it. */
   | "dns"
   /** Who may reach the endpoints from other machines. */
@@ -29,7 +31,7 @@ export type Job =
 
 const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "api.url": ["poll"],
-  "api.key": ["key", "poll"],
+  "api.key": ["key", "profiles", "poll"],
   ingressEndpoint: ["ingress", "poll"],
   "server.log_level": ["log"],
   "server.log_format": ["log"],
@@ -64,10 +66,17 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "net.overrides": ["network", "poll"],
 };
 
+const ofProfile = /^profiles(?:\.|$)/;
+const profileJobs: readonly Job[] = ["key", "profiles", "poll"];
+
 /**
  * Pure: the jobs of these changes. Limits and deadlines need none: the next
  * connection uses them.
  */
 export function jobsOf(changes: readonly Change[]): ReadonlySet<Job> {
-  return new Set(changes.flatMap(({ key }) => jobs[key] ?? []));
+  return new Set(
+    changes.flatMap(({ key }) =>
+      ofProfile.test(key) ? profileJobs : (jobs[key as SettingKey] ?? []),
+    ),
+  );
 }

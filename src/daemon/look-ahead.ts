@@ -1,10 +1,10 @@
-import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { createLister } from "../account/lister.ts";
 import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
+import { chosenName, ofProfile, profilesOf } from "../config/profiles.ts";
 import type { Assignment } from "../exposure/allocate.ts";
 import type { AccountEndpoints } from "../exposure/expose.ts";
 import {
@@ -17,21 +17,23 @@ import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
 import { groundAhead } from "../machine/link/ground-ahead.ts";
-import { policyNow } from "../machine/own-names.ts";
+import { type OwnHosts, policyNow } from "../machine/own-names.ts";
 import { createSavedPorts } from "../machine/ports-file.ts";
 import { resolverFacts } from "../machine/resolver/facts.ts";
 import { wayFor } from "../machine/resolver/way.ts";
 import { parseApiKey } from "../model/api-key.ts";
+import type { ApiEndpoint } from "../model/endpoint.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { silentLog } from "../model/log.ts";
+import { defaultProfile } from "../model/profile.ts";
 import { createNames } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
-import { namePolicy, namesBelow, resolvConfNow, rulesNow, subjectsOf } from "./name-policy.ts";
+import { namePolicy, namesBelow, resolvConfNow, subjectsOf, wordNow } from "./name-policy.ts";
 import { networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
@@ -51,6 +53,8 @@ export interface IdentityPreview {
 
 export interface LookAhead {
   readonly identity: IdentityPreview;
+  /** The identity of each profile that was asked, if there are several. */
+  readonly profiles?: readonly ProfileIdentity[];
   /**
    * Undefined before a registration: ngrok then lists no endpoints for this
    * machine.
@@ -62,6 +66,11 @@ export interface LookAhead {
   readonly network: (NetworkFacts & Pick<GroundDecision, "remarks">) | undefined;
 }
 
+export interface ProfileIdentity {
+  readonly name: string;
+  readonly identity: IdentityPreview;
+}
+
 /** What a running daemon serves. */
 export interface Served {
   readonly listening: readonly Listening[];
@@ -70,47 +79,47 @@ export interface Served {
 
 /**
  * Finds the changes of the next pass: reads files and calls ngrok's API, and
- * changes nothing. `served` is of a running daemon. Rejects
- * with NgrokdError `config` without an API key, and with the errors of the
- * files and the API.
+ * changes nothing. `served` is of a running daemon. With `profile` only its API
+ * is asked, and the others keep what they serve. Rejects with NgrokdError
+ * `config` without an API key, and with the errors of the files and the API.
  */
 export async function lookAhead(
   net: Net,
   loaded: Loaded,
   { listening, zones }: Served,
-  signal?: AbortSignal,
+  {
+    profile,
+    signal,
+  }: { readonly profile?: string | undefined; readonly signal?: AbortSignal } = {},
 ): Promise<LookAhead> {
-  const { config } = loaded;
-  const found = await loadIdentity(identityPaths(config.server));
-  const identity = identityPreview(found, new Date());
-  const key = parseApiKey(config.api.key);
-  if (found.kind !== "identity")
-    return {
-      identity: key.ok ? identity : withoutKey(identity),
-      changes: undefined,
-      resolver: "",
-      network: undefined,
-    };
-  if (!key.ok)
-    throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
-      hint: "run `ngrokd set-api-key`",
-    });
-  const api = createApi({
-    url: config.api.url,
-    key: key.value,
-    userAgent: userAgent(),
-    fetch: createFetch(net, loaded.proxy),
-  });
-  const { operatorId, ingressEndpoint } = found.identity;
-  const [listed, saved, hosts] = await Promise.all([
-    createLister(silentLog)(api, operatorId, signal ?? AbortSignal.timeout(60_000)),
+  const { config, hostsPath } = loaded;
+  const names = profilesOf(loaded);
+  const asked = profile === undefined ? names : [chosenName(names, profile)];
+  const looks = await Promise.all(
+    names.map((name) =>
+      lookAtProfile(net, ofProfile(loaded, name), {
+        name,
+        isAsked: asked.includes(name),
+        isOnly: names.length === 1,
+        listening,
+        signal: signal ?? AbortSignal.timeout(60_000),
+      }),
+    ),
+  );
+  const told = looks.filter(({ name }) => asked.includes(name));
+  const identities = told.map(({ name, identity }): ProfileIdentity => ({ name, identity }));
+  const identity = identities[0]?.identity ?? nothingChanges;
+  const whose = names.length === 1 ? { identity } : { identity, profiles: identities };
+  if (told.every(({ own }) => own === undefined))
+    return { ...whose, changes: undefined, resolver: "", network: undefined };
+  const [saved, hosts] = await Promise.all([
     readAssignment(stateFiles(stateFolderOf(config.server)).assignment),
-    inspectHostsFile(loaded.hostsPath, new Map()),
+    inspectHostsFile(hostsPath, new Map()),
   ]);
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
-  const asked: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
-  const below = namesBelow(config, asked);
-  const accounts = [{ account: defaultAccount, listed }];
+  const wanted: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
+  const below = namesBelow(config, wanted);
+  const accounts = looks.map(({ name, listed }) => ({ account: name, listed }));
   const ofNames = await namesAhead(loaded, accounts, assignment);
   const { ground, remarks } = await groundAhead({
     net,
@@ -121,8 +130,7 @@ export async function lookAhead(
   const ports = createSavedPorts(stateFiles(stateFolderOf(config.server)).ports, silentLog);
   await ports.look();
   const changes = preview({
-    account: defaultAccount,
-    listed,
+    accounts,
     saved: assignment,
     below,
     sharing: networkMode(config, { ports }),
@@ -130,8 +138,8 @@ export async function lookAhead(
     ground,
     policy: {
       ...(await policyNow({
-        hostsPath: loaded.hostsPath,
-        own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
+        hostsPath,
+        own: looks.flatMap(({ own }) => own ?? []),
         accounts,
         below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
         assignment,
@@ -145,7 +153,54 @@ export async function lookAhead(
   const facts = await resolverFacts(config.net.interface_name, config.dns.manage_resolv_conf);
   const server = parseHostPort(config.dns.listen, 53);
   const { text } = wayFor(facts, server.ok ? server.value.host : config.dns.listen);
-  return { identity, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
+  return { ...whose, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
+}
+
+const nothingChanges: IdentityPreview = { registration: "none", certificate: "none", reason: "" };
+
+interface ProfileLook extends ProfileIdentity {
+  readonly listed: readonly ApiEndpoint[];
+  /** Undefined before a registration. */
+  readonly own: OwnHosts | undefined;
+}
+
+async function lookAtProfile(
+  net: Net,
+  loaded: Loaded,
+  how: {
+    readonly name: string;
+    readonly isAsked: boolean;
+    readonly isOnly: boolean;
+    readonly listening: readonly Listening[];
+    readonly signal: AbortSignal;
+  },
+): Promise<ProfileLook> {
+  const { config } = loaded;
+  const { name, isAsked, isOnly, listening, signal } = how;
+  const found = await loadIdentity(identityPaths(config.server));
+  const identity = identityPreview(found, new Date());
+  const key = parseApiKey(config.api.key);
+  if (found.kind !== "identity")
+    return { name, identity: key.ok ? identity : withoutKey(identity), listed: [], own: undefined };
+  const { operatorId, ingressEndpoint } = found.identity;
+  const own = ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host);
+  if (!key.ok && isOnly)
+    throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
+      hint: "run `ngrokd set-api-key`",
+    });
+  if (!key.ok || !isAsked) {
+    const listed = listening
+      .filter(({ profile = defaultProfile }) => profile === name)
+      .map(({ url }): ApiEndpoint => ({ id: "", url, proto: "" }));
+    return { name, identity, listed, own };
+  }
+  const api = createApi({
+    url: config.api.url,
+    key: key.value,
+    userAgent: userAgent(),
+    fetch: createFetch(net, loaded.proxy),
+  });
+  return { name, identity, listed: await createLister(silentLog)(api, operatorId, signal), own };
 }
 
 /** The same decision about names as the daemon's; the file is only read. */
@@ -165,8 +220,8 @@ async function namesAhead(
     keeps: false,
   });
   await names.load();
-  await names.look(subjectsOf(accounts), rulesNow(config, names), patienceMs);
-  return namePolicy(config, names);
+  await names.look(subjectsOf(accounts), wordNow(loaded, names, accounts), patienceMs);
+  return namePolicy(loaded, names);
 }
 
 /** How long a preview waits for the name servers. */

@@ -1,5 +1,7 @@
 import { getServers } from "node:dns";
 import { readFileSync } from "node:fs";
+import type { Loaded } from "../config/loaded.ts";
+import { ofProfile } from "../config/profiles.ts";
 import type { Config } from "../config/schema.ts";
 import {
   type AccountEndpoints,
@@ -8,29 +10,64 @@ import {
   type Policy,
 } from "../exposure/expose.ts";
 import { aliasesOf, nameRules, pinsOf } from "../exposure/name-settings.ts";
-import { judgeName, type NameRules, type Subject } from "../exposure/verdict.ts";
+import { byWord, judgeName, type NameRules, type Subject } from "../exposure/verdict.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import type { Hostname } from "../model/hostname.ts";
+import { defaultProfile } from "../model/profile.ts";
 import { readResolvConf } from "../model/resolv-conf.ts";
 import type { LookUpDeps } from "../names/look-up.ts";
-import type { Names } from "../names/names.ts";
-
-/** Pure: the user's word about names now. */
-export const rulesNow = (config: Config, names: Pick<Names, "paused">): NameRules =>
-  nameRules(config.names, names.paused);
+import type { Names, Word } from "../names/names.ts";
 
 /** The part of the policy that is about names. */
 export function namePolicy(
-  config: Config,
+  loaded: Loaded,
   names: Pick<Names, "paused" | "standing">,
 ): Required<Pick<Policy, "judge" | "aliases" | "pins">> {
-  const rules = rulesNow(config, names);
+  const rules = rulesNow(loaded, names);
   return {
-    judge: (subject) => judgeName(subject, rules, names.standing(subject)),
-    aliases: aliasesOf(config.names),
-    pins: pinsOf(config.names),
+    judge: (subject, account) => judgeName(subject, rules(account), names.standing(subject)),
+    aliases: aliasesOf(loaded.config.names),
+    pins: pinsOf(loaded.config.names),
+  };
+}
+
+/**
+ * The user's word now about the names of these endpoints. If several accounts
+ * have a name, one without a word decides: the name has to be looked up.
+ */
+export function wordNow(
+  loaded: Loaded,
+  names: Pick<Names, "paused">,
+  accounts: readonly AccountEndpoints[],
+): Word {
+  const rules = rulesNow(loaded, names);
+  const [only, ...others] = accounts;
+  if (others.length === 0) return (subject) => byWord(subject, rules(only?.account));
+  const all = accounts.map(({ account, listed }) => {
+    return { rules: rules(account), subjects: new Set(subjectsIn(listed)) };
+  });
+  return (subject) => {
+    const words = all
+      .filter(({ subjects }) => subjects.has(subject))
+      .map((one) => byWord(subject, one.rules));
+    return words.includes(undefined)
+      ? undefined
+      : (words.find((word) => word?.kind === "served") ?? words[0]);
+  };
+}
+
+/** The rules for each account; without one they are those of the top level. */
+function rulesNow(
+  loaded: Loaded,
+  { paused }: Pick<Names, "paused">,
+): (account?: string) => NameRules {
+  const known = new Map<string, NameRules>();
+  return (account = defaultProfile) => {
+    const rules = known.get(account) ?? nameRules(ofProfile(loaded, account).config.names, paused);
+    known.set(account, rules);
+    return rules;
   };
 }
 

@@ -1,11 +1,10 @@
 import { createGuard, type Guard } from "../access/guard.ts";
-import { type Account, createAccount } from "../account/account.ts";
-import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { together } from "../desk/together.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
@@ -20,7 +19,6 @@ import { createResolver } from "../machine/resolver/resolver.ts";
 import { wantedPorts } from "../machine/wanted-ports.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import type { Ip } from "../model/ip.ts";
-import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 import { createNames, type Names, type NamesDeps } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
@@ -28,7 +26,7 @@ import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
-import { type Board, createBoard, firstState } from "./board.ts";
+import { type Accounts, createAccounts, type Member } from "./accounts.ts";
 import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
@@ -54,7 +52,6 @@ export interface DaemonOptions {
 export interface Parts {
   readonly options: DaemonOptions;
   readonly settings: Settings;
-  readonly board: Board;
   readonly way: WayOut;
   readonly trust: TrustKeeper;
   readonly guard: Guard;
@@ -63,7 +60,7 @@ export interface Parts {
   readonly names: Names;
   readonly naming: Naming;
   readonly link: Link;
-  readonly account: Account;
+  readonly accounts: Accounts;
 }
 
 /**
@@ -76,13 +73,9 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const stateFolder = stateFolderOf(config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
-  const board = createBoard(firstState(config, moment()), (state) =>
-    options.onState?.(carrying(state, ingressTrouble(relay.trouble(defaultAccount)))),
-  );
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
-  const accounts = [defaultAccount];
   const hasAddress = createOwnAddresses();
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
@@ -90,7 +83,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const relay = createRelay({
     net,
     log,
-    accounts,
+    accounts: [],
     limits,
     room: net.descriptors.room,
     memory: memoryLimit(),
@@ -106,10 +99,10 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     machine,
     fresh: (host) => serving.open(host),
   });
-  const changed = (): void => account.kick();
+  const changed = (): void => accounts.kick();
   const names = namesOf({ loaded: current, stateFolder, machine, changed, log });
   const serving = createServing({
-    accounts,
+    accounts: () => accounts.names,
     loaded: current,
     relay,
     machine,
@@ -120,20 +113,18 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     wanted: wantedPorts,
     log,
   });
-  const account: Account = createAccount({
-    name: defaultAccount,
-    stateFolder,
+  const accounts: Accounts = createAccounts({
     loaded: current,
     fetch: way.fetch,
+    relay,
+    serve: serving.serve,
     log,
     keepSecret,
-    serving: () => servedBindings(relay),
-    serve: (listed) => serving.serve(defaultAccount, listed),
-    published: (registration) => board.publish({ registration }),
-    changed: () => tellRelay({ settings, trust, relay, board, account }),
+    published: () => options.onState?.(carriedState({ relay, accounts })),
+    changed: (member) => tellRelay({ trust, relay, accounts }, member),
   });
-  const core = { options, settings, board, way, trust, guard };
-  return { ...core, relay, machine, names, naming, link, account };
+  const core = { options, settings, way, trust, guard };
+  return { ...core, relay, machine, names, naming, link, accounts };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {
@@ -158,6 +149,16 @@ function linkOf(
     saved: () => [...machine.assignment.values()].at(-1),
     log,
   });
+}
+
+/** The published state of all accounts, as far as the ingress allows. */
+export function carriedState({ relay, accounts }: Pick<Parts, "relay" | "accounts">): State {
+  const [first, ...others] = accounts.all;
+  const carried = ({ name, board }: Member) => ({
+    name,
+    state: carrying(board.state, ingressTrouble(relay.trouble(name))),
+  });
+  return together([carried(first), ...others.map(carried)]);
 }
 
 function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boolean): Guard {
@@ -218,27 +219,22 @@ function namingOf(
 }
 
 /**
- * Gives the relay the present credentials of its account, and publishes the
+ * Gives the relay the present credentials of an account, and publishes the
  * ingress address.
  */
 export function tellRelay(
-  parts: Pick<Parts, "settings" | "trust" | "relay" | "board" | "account">,
+  { trust, relay, accounts }: Pick<Parts, "trust" | "relay" | "accounts">,
+  member: Member,
 ): void {
-  const { trust, relay, board, account } = parts;
-  const loaded = parts.settings.current;
+  // A profile that a reload has removed may still end a pass.
+  if (!accounts.all.includes(member)) return;
+  const { account, board } = member;
+  const loaded = member.loaded();
   const identity = account.identity.current;
   if (identity !== undefined)
     relay.credentials(account.name, ingressSettings(loaded, identity, trust));
   const ingress = hostPortText(ingressAddress(loaded, identity?.ingressEndpoint));
   if (ingress !== board.state.ingress) board.publish({ ingress });
-}
-
-/** The names of one wildcard count as one, as ngrok lists them. */
-function servedBindings({ present }: Relay): string[] {
-  const bindings = [...present.values()].flatMap(({ routes }) =>
-    routes.map(({ target }) => target.binding),
-  );
-  return [...new Set(bindings.map(({ key, wildcard = key }) => wildcard))];
 }
 
 /** Our own DNS server may be on our own interface. */

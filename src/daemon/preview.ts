@@ -1,20 +1,19 @@
 import type { Assignment } from "../exposure/allocate.ts";
-import { expose, type NamesBelow, type Policy } from "../exposure/expose.ts";
+import { type AccountEndpoints, expose, type NamesBelow, type Policy } from "../exposure/expose.ts";
 import { type Doorway, doorId, type Exposure, type NameRecord } from "../exposure/exposure.ts";
 import type { Ground } from "../exposure/ground.ts";
 import { plan } from "../exposure/plan.ts";
 import { type ShareInput, share } from "../exposure/share.ts";
 import { editHosts } from "../machine/hosts/text.ts";
 import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
-import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp, parseIp6 } from "../model/ip.ts";
+import { defaultProfile } from "../model/profile.ts";
 
 export interface PreviewFacts {
-  readonly account: string;
-  /** The endpoints that ngrok lists for this machine. */
-  readonly listed: readonly ApiEndpoint[];
+  /** The endpoints that ngrok lists for this machine, by profile. */
+  readonly accounts: readonly AccountEndpoints[];
   /** The saved addresses. */
   readonly saved: Assignment;
   readonly ground: Ground;
@@ -35,6 +34,8 @@ export interface Listening {
   readonly host: string;
   readonly ip: string;
   readonly port: number;
+  /** If there are several. */
+  readonly profile?: string | undefined;
   /** How other machines reach it, as `192.0.2.1:80`; empty if they do not. */
   readonly forOthers?: string;
 }
@@ -85,9 +86,9 @@ export interface Preview {
  * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
-  const { account, listed, saved, policy, ground, below, listening, hosts, zones = [] } = facts;
+  const { accounts, saved, policy, ground, below, listening, hosts, zones = [] } = facts;
   const { exposure, unserved } = expose({
-    accounts: [{ account, listed }],
+    accounts,
     assignment: saved,
     policy,
     machine: { ground, taken: new Set() },
@@ -95,7 +96,7 @@ export function preview(facts: PreviewFacts): Preview {
   });
   const present = new Map(listening.map((one) => [presentId(one), one]));
   const doorways = new Map(
-    listening.flatMap((one) => doorwaysAt(one, account).map((it) => [it.door.id, it])),
+    listening.flatMap((one) => doorwaysAt(one).map((it) => [it.door.id, it])),
   );
   const { open, reopen, close } = plan(exposure, doorways);
   const entries = entriesOf(exposure.names);
@@ -160,7 +161,7 @@ const withoutAliases = (
 const presentId = ({ ip, port }: Listening): string => hostPortText({ host: ip, port });
 
 /** The door of a listening endpoint, made from the daemon's list. */
-function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {
+function doorwaysAt({ url, host: name, ip: text, port, profile }: Listening): Doorway[] {
   const ip = text.includes(":") ? parseIp6(text) : parseIp(text);
   const host = parseHostname(name);
   if (!ip.ok || !host.ok) return [];
@@ -170,7 +171,7 @@ function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: str
   const routes = [...bindings, ...below].map((binding: Binding) => ({
     door: id,
     match: { kind: "any" } as const,
-    target: { account, binding },
+    target: { account: profile ?? defaultProfile, binding },
   }));
   return [{ door: { id, at: { ip: ip.value, port }, greet: "fixed" }, routes }];
 }

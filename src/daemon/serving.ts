@@ -1,4 +1,5 @@
 import type { Loaded } from "../config/load.ts";
+import { ofProfile } from "../config/profiles.ts";
 import type { AccountEndpoints } from "../exposure/expose.ts";
 import { groundText } from "../exposure/ground.ts";
 import type { Link } from "../machine/link/link.ts";
@@ -13,7 +14,7 @@ import { createSerial } from "../model/serial.ts";
 import type { Names } from "../names/names.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
-import { namePolicy, namesBelow, rulesNow, subjectsOf } from "./name-policy.ts";
+import { namePolicy, namesBelow, subjectsOf, wordNow } from "./name-policy.ts";
 import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
@@ -21,7 +22,7 @@ import { createSteady } from "./steady.ts";
 
 export interface ServingDeps {
   /** The names of all accounts; the first to list a host name has it. */
-  readonly accounts: readonly string[];
+  readonly accounts: () => readonly string[];
   readonly loaded: () => Loaded;
   readonly relay: Relay;
   readonly machine: Machine;
@@ -38,8 +39,11 @@ export interface ServingDeps {
 }
 
 export interface Serving {
-  /** Takes the latest list of an account, and serves the lists of all. */
-  serve(account: string, listed: readonly ApiEndpoint[]): Promise<Reconciled>;
+  /**
+   * Takes the latest list of an account, and serves the lists of all. Without a
+   * list the account is gone.
+   */
+  serve(account: string, listed: readonly ApiEndpoint[] | undefined): Promise<Reconciled>;
   /** See {@link FreshNames.open}. */
   open(host: Hostname): ReturnType<FreshNames["open"]>;
 }
@@ -55,7 +59,7 @@ export function createServing(deps: ServingDeps): Serving {
   const { accounts, relay, machine, link, names, meanings, loaded, fileLimit, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
   const inTurn = createSerial();
-  const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
+  const own = (): OwnHosts[] => hostsOfAccounts(deps);
   const fresh = createFreshNames({
     relay,
     machine,
@@ -66,13 +70,13 @@ export function createServing(deps: ServingDeps): Serving {
   });
   const steadily = createSteady({
     inputs() {
-      const { forward, dns, names } = loaded().config;
+      const { forward, dns } = loaded().config;
       return JSON.stringify([
         namesInUse(own()),
         groundText(link.ground),
         forward.reserved_ports,
         dns.enabled,
-        names,
+        accounts().map((account) => ofProfile(loaded(), account).config.names),
         meanings.changes,
         machine.asked.changes,
         networkBasis(loaded().config),
@@ -83,7 +87,7 @@ export function createServing(deps: ServingDeps): Serving {
   });
 
   const present = (): AccountEndpoints[] =>
-    accounts.map((account) => ({ account, listed: lists.get(account) ?? none }));
+    accounts().map((account) => ({ account, listed: lists.get(account) ?? none }));
   const serveAll = (): Promise<Reconciled> =>
     inTurn(() => {
       const all = present();
@@ -92,13 +96,16 @@ export function createServing(deps: ServingDeps): Serving {
         () => reconcileNow(all, deps, { own: own(), fresh }),
       );
     });
-  const look = (withinMs: number): Promise<boolean> =>
-    meanings.look(subjectsOf(present()), rulesNow(loaded().config, meanings), withinMs);
+  const look = (withinMs: number): Promise<boolean> => {
+    const all = present();
+    return meanings.look(subjectsOf(all), wordNow(loaded(), meanings, all), withinMs);
+  };
 
   return {
     open: (host) => inTurn(() => fresh.open(host)),
     async serve(account, listed) {
-      lists.set(account, listed);
+      if (listed === undefined) lists.delete(account);
+      else lists.set(account, listed);
       // Not in turn: fresh names do not wait for the name servers, and neither
       // do names that are known.
       if (!(await look(promptMs))) {
@@ -121,7 +128,7 @@ async function reconcileNow(
 ): Promise<Reconciled> {
   const { config, hostsPath } = loaded();
   const below = namesBelow(config, machine.asked.all);
-  const ofNames = namePolicy(config, meanings);
+  const ofNames = namePolicy(loaded(), meanings);
   const ofMachine = await policyNow({
     hostsPath,
     own,
@@ -153,6 +160,14 @@ async function reconcileNow(
     wanted: await wanted(),
     link: { ground, carry: link.carry },
     log,
+  });
+}
+
+/** The hosts of the accounts that have an identity. */
+function hostsOfAccounts({ accounts, relay, loaded }: ServingDeps): OwnHosts[] {
+  return accounts().flatMap((account) => {
+    const ingress = relay.ingress(account);
+    return ingress === undefined ? [] : ownHosts(ofProfile(loaded(), account), ingress);
   });
 }
 

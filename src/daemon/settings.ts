@@ -8,6 +8,7 @@ import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { defaultProfile } from "../model/profile.ts";
 import { createSerial } from "../model/serial.ts";
 import { type Job, jobsOf } from "./jobs.ts";
 
@@ -31,7 +32,7 @@ export interface Settings {
    * Notes a key that ngrokd itself wrote into the file, so that the next reload
    * finds no change.
    */
-  savedKey(key: ApiKey): void;
+  savedKey(key: ApiKey, profile?: string): void;
 }
 
 export interface SettingsDeps {
@@ -71,13 +72,15 @@ export function createSettings(deps: SettingsDeps): Settings {
     },
     follow: follower.resolve,
     reload: () => inTurn(async () => await reload(state, await follower.promise)),
-    savedKey(key) {
+    savedKey(key, profile = defaultProfile) {
       const { config, origins } = state.current;
-      if (origins["api.key"].startsWith("environment")) return;
+      const below = profile === defaultProfile ? [] : ["profiles", profile];
+      const name = [...below, "api.key"].join(".");
+      if (name === "api.key" && origins[name].startsWith("environment")) return;
       state.current = {
         ...state.current,
-        config: withValueAt(config, ["api", "key"], key) as Config,
-        origins: { ...origins, "api.key": "file" },
+        config: withValueAt(config, [...below, "api", "key"], key) as Config,
+        origins: { ...origins, [name]: "file" },
       };
     },
   };

@@ -23,9 +23,9 @@ export async function stop(
   { watch, repair, control }: Running,
   hurry: AbortSignal,
 ): Promise<{ cut: number }> {
-  const { options, board, relay, machine, link, account, health } = parts;
+  const { options, relay, machine, link, accounts, health } = parts;
   const { log } = options;
-  board.publish({ phase: "stopping", reason: "", hint: "" });
+  for (const { board } of accounts.all) board.publish({ phase: "stopping", reason: "", hint: "" });
   watch.close();
   const { open } = relay.stats();
   log.info(
@@ -34,9 +34,9 @@ export async function stop(
       : `Stopping; ${counted(open, "open connection")} may take ${drainMs(parts) / 1000} s ` +
           "to finish (a second signal cuts them off)",
   );
-  // The account stops first: a pass that ends during the last look must not
+  // The accounts stop first: a pass that ends during the last look must not
   // publish another phase.
-  const passed = account.stop();
+  const passed = accounts.stop();
   await repair.stop();
   await passed;
   // As in a pass, a name is removed before its door closes.

@@ -1,32 +1,37 @@
 import type { PassHooks } from "../account/account.ts";
-import type { DaemonFacts } from "../desk/daemon-facts.ts";
+import type { DaemonFacts, Liveness, MetricFacts } from "../desk/daemon-facts.ts";
 import type { Health } from "../desk/health-life.ts";
-import { metricFamilies } from "../desk/metrics.ts";
+import { familiesOfProfiles } from "../desk/metrics-of-profiles.ts";
 import { settled } from "../desk/settle.ts";
 import { createStatusBody } from "../desk/status-body.ts";
-import type { Line } from "../desk/tell.ts";
+import { ofProfileText } from "../desk/together.ts";
 import {
   carrying,
   type IngressTrouble,
   ingressLines,
   ingressTrouble,
+  noWarnings,
+  type WarningSources,
   warningsOf,
 } from "../desk/warnings.ts";
 import { networkFacts } from "../exposure/ground.ts";
-import type { Log } from "../model/log.ts";
-import { moment } from "../model/moment.ts";
+import { moment, msBetween } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
+import type { Member, Members } from "./accounts.ts";
 import { drainingStates, freshStates } from "./endpoint-states.ts";
+import { writeLines } from "./lines.ts";
 import { openToAll } from "./network-mode.ts";
-import { type Parts, tellRelay } from "./parts.ts";
+import { carriedState, type Parts, tellRelay } from "./parts.ts";
 
 type PartsWithHealth = Parts & { readonly health: Health };
 
-/** The published state, with the endpoints that drain now and all warnings. */
+/** The state with the endpoints that drain now and all warnings. */
 export function currentState(parts: PartsWithHealth): State {
-  const { settings, health, machine, naming, link, account, trust, board } = parts;
+  const { settings, health, machine, naming, link, accounts, trust } = parts;
+  const [only, ...others] = accounts.all;
+  const own = others.length === 0 ? ownWarnings(parts, only) : allOwnWarnings(parts);
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
     settings: [...settings.warnings, openToAll(settings.current.config), ...parts.guard.warnings],
@@ -34,37 +39,89 @@ export function currentState(parts: PartsWithHealth): State {
     hosts: machine.trouble,
     dns: naming.report?.warnings ?? [],
     link: link.remarks,
-    identity: account.identity.warnings(),
     trust: trust.warnings,
-    selectors: account.selectors.trouble,
-    state: board.state.warnings,
-    ingress: troubleOf(parts),
+    ...own,
   });
   return { ...presentState(parts), warnings };
 }
 
+/** The same of one profile. */
+export function memberState(parts: Parts, member: Member): State {
+  const warnings = warningsOf({ ...noWarnings, ...ownWarnings(parts, member) });
+  return { ...presentMember(parts, member), warnings };
+}
+
+type OwnWarnings = Pick<WarningSources, "identity" | "selectors" | "state" | "ingress">;
+
+const ownWarnings = (
+  { relay }: Pick<Parts, "relay">,
+  { name, account, board }: Member,
+): OwnWarnings => ({
+  identity: account.identity.warnings(),
+  selectors: account.selectors.trouble,
+  state: board.state.warnings,
+  ingress: ingressTrouble(relay.trouble(name)),
+});
+
+function allOwnWarnings(parts: Parts): OwnWarnings {
+  const state = parts.accounts.all.flatMap((member) =>
+    warningsOf({ ...noWarnings, ...ownWarnings(parts, member) }).map((text) =>
+      ofProfileText(member.name, text),
+    ),
+  );
+  return { identity: [], selectors: "", state, ingress: undefined };
+}
+
 /** The data of the health server. */
 export function healthSource(parts: Parts): HealthSource {
-  const { board, account, settings } = parts;
+  const { accounts, settings } = parts;
   const statusBody = createStatusBody();
   return {
-    live: account.live,
+    live: () => liveness(accounts),
     ready() {
-      const { ready, reason } = readiness(carrying(board.state, troubleOf(parts)));
+      const { ready, reason } = readiness(carriedState(parts));
       // A daemon whose certificate expires soon is ready, with a warning.
-      return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
+      const warnings = accounts.all.flatMap(({ account }) => account.identity.warnings());
+      return { ok: ready, reason: ready ? warnings.join("; ") : reason };
     },
     hosts: () => settings.current.config.server.health_hosts,
-    status: () => statusBody(presentState(parts), account.live()),
+    status: () => statusBody(presentState(parts), liveness(accounts)),
     metrics: async () => [
-      ...metricFamilies({ ...factsOf(parts), state: presentState(parts), live: account.live() }),
+      ...familiesOfProfiles(
+        metricFacts(parts),
+        accounts.all.map((member) => ({
+          name: member.name,
+          facts: { ...metricFacts(parts), ...memberMetricFacts(parts, member) },
+        })),
+      ),
       ...(await processFamilies(parts.options.net.descriptors.limit)),
     ],
   };
 }
 
+/** False if the poll of any account hangs. */
+export function liveness({ all }: Parts["accounts"]): Liveness {
+  const lives = all.map(({ account }) => account.live());
+  return lives.find(({ ok }) => !ok) ?? lives[0] ?? { ok: true, reason: "" };
+}
+
+const metricFacts = (parts: Parts): MetricFacts => ({
+  ...factsOf(parts),
+  state: presentState(parts),
+  live: liveness(parts.accounts),
+});
+
+const memberMetricFacts = (
+  parts: Parts,
+  member: Member,
+): Pick<MetricFacts, "state" | "ingress"> => ({
+  state: presentMember(parts, member),
+  ingress: parts.relay.stats(member.name).ingress,
+});
+
 /** The facts of status and metrics that are not in the state. */
-export function factsOf({ options, relay, naming, link, account }: Parts): DaemonFacts {
+export function factsOf(parts: Parts): DaemonFacts {
+  const { options, relay, naming, link, accounts } = parts;
   const { limit, ingress, strangers, departed } = relay.stats();
   return {
     runtime: options.net.runtime,
@@ -76,29 +133,46 @@ export function factsOf({ options, relay, naming, link, account }: Parts): Daemo
     fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     dns: naming.report,
-    schedule: account.schedule,
-    renewalTrouble: account.identity.renewalTrouble,
+    ...scheduleOf(accounts.all),
   };
+}
+
+/** The same of one profile. */
+export const memberFacts = (parts: Parts, member: Member): DaemonFacts => ({
+  ...factsOf(parts),
+  ingress: parts.relay.stats(member.name).ingress,
+  ...scheduleOf([member]),
+});
+
+/** The next poll of any account, and the most failures of one. */
+function scheduleOf(members: Members): Pick<DaemonFacts, "schedule" | "renewalTrouble"> {
+  const schedules = members.map(({ account }) => account.schedule);
+  const next = schedules
+    .flatMap((schedule) => schedule.next ?? [])
+    .sort((a, b) => msBetween(b, a))[0];
+  const failures = Math.max(...schedules.map((schedule) => schedule.failures));
+  const troubles = members.flatMap(({ account }) => account.identity.renewalTrouble ?? []);
+  return { schedule: { failures, next }, renewalTrouble: troubles[0] };
 }
 
 /**
  * The work before and after each pass: fresh inputs, then the new state.
  * `onEnd` is called after each pass.
  */
-export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
-  const { options, health, trust, relay, naming, board } = parts;
-  const { log } = options;
+export function passHooks(parts: PartsWithHealth, member: Member, onEnd: () => void): PassHooks {
+  const { health, trust, relay, naming } = parts;
+  const { board, log } = member;
   let trouble: IngressTrouble | undefined;
   return {
     async before() {
       await health.start();
       await trust.reread();
-      tellRelay(parts);
+      tellRelay(parts, member);
     },
     after({ result, tookMs, isStopping }) {
       relay.prepare();
       void naming.settle();
-      const now = troubleOf(parts);
+      const now = ingressTrouble(relay.trouble(member.name));
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
       if (isStopping) return;
@@ -112,18 +186,18 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
 
 /** The published state, and what has changed since the last pass. */
 function presentState(parts: Parts): State {
-  const { board, relay } = parts;
-  const state = carrying(board.state, troubleOf(parts));
+  const { relay } = parts;
+  const state = carriedState(parts);
   const endpoints = [...state.endpoints, ...freshStates(relay.present, state.endpoints)];
   return { ...state, endpoints: [...endpoints, ...drainingStates(relay.draining)] };
 }
 
-const troubleOf = ({
-  relay,
-  account,
-}: Pick<Parts, "relay" | "account">): IngressTrouble | undefined =>
-  ingressTrouble(relay.trouble(account.name));
-
-function writeLines(log: Log, lines: readonly Line[]): void {
-  for (const { level, text, hint } of lines) log[level](text, { hint: hint || undefined });
+function presentMember({ relay }: Parts, { name, board }: Member): State {
+  const state = carrying(board.state, ingressTrouble(relay.trouble(name)));
+  const others = [
+    ...freshStates(relay.present, state.endpoints),
+    ...drainingStates(relay.draining),
+  ];
+  const own = others.filter(({ account }) => account === name);
+  return { ...state, endpoints: [...state.endpoints, ...own] };
 }

@@ -1,5 +1,6 @@
 import type { CertificateRefresh } from "../account/renewal.ts";
 import type { Loaded } from "../config/load.ts";
+import { chosenName } from "../config/profiles.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -9,12 +10,13 @@ import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
-import { healthReply, listReply, statusReply } from "./replies.ts";
+import { healthReply, listReply, profileStatus, statusReply } from "./replies.ts";
 import type {
   CertificateReport,
   PauseReport,
   RefreshReport,
   ReloadReport,
+  Status,
 } from "./reply-schemas.ts";
 
 /** The parts of the daemon that the operations use. */
@@ -26,15 +28,13 @@ export interface Desk {
   readonly healthUrl: () => string | undefined;
   readonly settings: {
     readonly current: Loaded;
-    /** The daemon itself has written this key to the configuration. */
-    savedKey(key: ApiKey): void;
+    /**
+     * The daemon itself has written this key of a profile to the configuration.
+     */
+    savedKey(key: ApiKey, profile: string): void;
   };
-  readonly identity: {
-    setApiKey(text: string, how: { switchAccount: boolean }): Promise<KeyChange>;
-    refreshCertificate(how: { force: boolean }): Promise<CertificateRefresh>;
-  };
-  /** Runs a pass; returns how it ended, undefined if there was none. */
-  readonly pass: () => Promise<PassResult["kind"] | undefined>;
+  /** In the order of the configuration; never empty. */
+  readonly profiles: () => readonly DeskProfile[];
   /** Returns undefined if the daemon is stopping. */
   readonly reload: () => Promise<ReloadReport | undefined>;
   /** The names that are paused. */
@@ -44,6 +44,21 @@ export interface Desk {
     pause(subject: string, paused: boolean): Promise<boolean>;
   };
   readonly log: Log;
+}
+
+/** The part of the daemon that is one profile's. */
+export interface DeskProfile {
+  readonly name: string;
+  readonly loaded: () => Loaded;
+  readonly state: () => State;
+  readonly facts: () => DaemonFacts;
+  readonly live: () => Liveness;
+  readonly identity: {
+    setApiKey(text: string, how: { switchAccount: boolean }): Promise<KeyChange>;
+    refreshCertificate(how: { force: boolean }): Promise<CertificateRefresh>;
+  };
+  /** Runs a pass; returns how it ended, undefined if there was none. */
+  readonly pass: () => Promise<PassResult["kind"] | undefined>;
 }
 
 interface KeyChange {
@@ -61,10 +76,13 @@ type Handlers = {
 
 /** The function of each operation. Its error becomes the error reply. */
 export const handlers: Handlers = {
-  status: ({ state, settings, facts }) =>
-    statusReply(state(), { loaded: settings.current, ...facts() }),
-  list: ({ state }) => listReply(state()),
-  health: ({ state, live, healthUrl }) => healthReply(state(), live(), healthUrl()),
+  status,
+  list: (desk, { profile }) =>
+    listReply((profile === undefined ? desk : chosen(desk, profile)).state(), isSeveral(desk)),
+  health(desk, { profile }) {
+    const { state, live } = profile === undefined ? desk : chosen(desk, profile);
+    return healthReply(state(), live(), desk.healthUrl());
+  },
   refresh,
   reload,
   pause: (desk, { host }) => setPause(desk, host, true),
@@ -73,10 +91,38 @@ export const handlers: Handlers = {
   "set-api-key": setApiKey,
 };
 
-async function refresh({ pass, state }: Desk): Promise<RefreshReport> {
-  const end = await pass();
-  // Some lists count only when ngrok sends them twice; see account/poll.ts.
-  if (end === "confirm" || end === "gone") await pass();
+const isSeveral = ({ profiles }: Desk): boolean => profiles().length > 1;
+
+/**
+ * The profile of this name. Without a name it is the default or only one, and
+ * throws NgrokdError `usage` if none of several is meant.
+ */
+function chosen({ profiles }: Desk, name: string | undefined): DeskProfile {
+  const all = profiles();
+  const names = all.map((one) => one.name);
+  const wanted = chosenName(names, name);
+  const found = all.find((one) => one.name === wanted);
+  if (found !== undefined) return found;
+  throw new NgrokdError("usage", `The profile "${wanted}" has no key, so it is not in use`, {
+    hint: `give it one with \`ngrokd set-api-key --offline --profile ${wanted}\``,
+  });
+}
+
+function status(desk: Desk, { profile }: Input<"status">): Status {
+  const { settings, state, facts, profiles } = desk;
+  if (profile !== undefined) return statusOf(chosen(desk, profile));
+  const whole = statusReply(state(), { loaded: settings.current, ...facts() });
+  if (!isSeveral(desk)) return whole;
+  return { ...whole, profiles: profiles().map((one) => profileStatus(one.name, statusOf(one))) };
+}
+
+const statusOf = ({ loaded, state, facts }: DeskProfile): Status =>
+  statusReply(state(), { loaded: loaded(), ...facts() });
+
+async function refresh(desk: Desk, { profile }: Input<"refresh">): Promise<RefreshReport> {
+  const asked = profile === undefined ? desk.profiles() : [chosen(desk, profile)];
+  await Promise.all(asked.map(polled));
+  const { state } = profile === undefined ? desk : chosen(desk, profile);
   const { lastPass, registration, reason: why, hint: help, endpoints } = state();
   if (lastPass === undefined)
     return { ok: false, reason: why, hint: help, took_ms: 0, endpoint_count: 0 };
@@ -91,6 +137,12 @@ async function refresh({ pass, state }: Desk): Promise<RefreshReport> {
   };
 }
 
+async function polled({ pass }: DeskProfile): Promise<void> {
+  const end = await pass();
+  // Some lists count only when ngrok sends them twice; see account/poll.ts.
+  if (end === "confirm" || end === "gone") await pass();
+}
+
 async function reload(desk: Desk): Promise<ReloadReport> {
   const report = await desk.reload();
   if (report === undefined)
@@ -102,7 +154,7 @@ async function reload(desk: Desk): Promise<ReloadReport> {
 }
 
 async function setPause(
-  { names, pass, state, log }: Desk,
+  { names, profiles, state, log }: Desk,
   text: string,
   paused: boolean,
 ): Promise<PauseReport> {
@@ -111,30 +163,33 @@ async function setPause(
   const changed = await names.pause(subject, paused);
   if (changed) {
     log.info(paused ? `"${subject}" is paused` : `"${subject}" is served again`);
-    await pass();
+    await Promise.all(profiles().map(({ pass }) => pass()));
   }
   return { host: subject, paused, changed, draining: drainingOf(state(), subject) };
 }
 
 async function refreshCertificate(
-  { identity }: Desk,
-  { json = false, force = false }: Input<"refresh-cert">,
+  desk: Desk,
+  { json = false, force = false, profile }: Input<"refresh-cert">,
 ): Promise<CertificateReport | string> {
+  const { identity } = chosen(desk, profile);
   const report = certificateReport(await identity.refreshCertificate({ force }));
   return json ? report : report.message;
 }
 
 async function setApiKey(
-  { identity, settings, pass, state, log }: Desk,
-  { key: text, "switch-account": switchAccount = false }: Input<"set-api-key">,
+  desk: Desk,
+  { key: text, "switch-account": switchAccount = false, profile }: Input<"set-api-key">,
 ): Promise<string> {
+  const { settings, log } = desk;
+  const { name, identity, pass, state, loaded } = chosen(desk, profile);
   const { key, moved } = await identity.setApiKey(text, { switchAccount });
-  settings.savedKey(key);
+  settings.savedKey(key, name);
   log.info("A new API key was set over the control socket");
   if (moved !== undefined)
     log.info(`This machine has moved to the key's account. ${moved.farewell}`);
   await pass();
-  const override = settings.current.origins["api.key"].startsWith("environment")
+  const override = loaded().origins["api.key"].startsWith("environment")
     ? " At the next start NGROK_API_KEY in the environment overrides it."
     : "";
   const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.${override}`;

@@ -32,6 +32,9 @@ export interface Operation {
 }
 
 const flag = z.optional(z.boolean());
+/** The profile that is meant; see `--profile`. */
+const profile = z.optional(z.string());
+const profileHelp = { profile: "Only this profile of the configuration" };
 const none = z.object({});
 /** For the daemon's own memory and files. */
 const short = 30_000;
@@ -51,32 +54,32 @@ export const operations = {
   status: {
     summary: summaries.status,
     kind: "read",
-    input: none,
-    help: {},
+    input: z.object({ profile }),
+    help: profileHelp,
     reply: statusSchema,
     patienceMs: short,
   },
   list: {
     summary: summaries.list,
     kind: "read",
-    input: none,
-    help: {},
+    input: z.object({ profile }),
+    help: profileHelp,
     reply: listSchema,
     patienceMs: short,
   },
   health: {
     summary: summaries.health,
     kind: "read",
-    input: none,
-    help: {},
+    input: z.object({ profile }),
+    help: profileHelp,
     reply: healthSchema,
     patienceMs: short,
   },
   refresh: {
     summary: summaries.refresh,
     kind: "change",
-    input: none,
-    help: {},
+    input: z.object({ profile }),
+    help: profileHelp,
     reply: refreshSchema,
     patienceMs: long,
   },
@@ -93,10 +96,11 @@ export const operations = {
   "refresh-cert": {
     summary: summaries["refresh-cert"],
     kind: "change",
-    input: z.object({ json: flag, force: flag }),
+    input: z.object({ json: flag, force: flag, profile }),
     help: {
       json: "Reply with a report instead of a sentence",
       force: "Renew it even if it is not due yet",
+      ...profileHelp,
     },
     // A sentence without `json`, as the Go program replies.
     reply: z.union([certificateReportSchema, z.string()]),
@@ -105,11 +109,12 @@ export const operations = {
   "set-api-key": {
     summary: summaries["set-api-key"],
     kind: "change",
-    input: z.object({ key: z.string(), "switch-account": flag }),
+    input: z.object({ key: z.string(), "switch-account": flag, profile }),
     word: "key",
     help: {
       key: "The key",
       "switch-account": "Move this machine to the key's account, if that is another one",
+      ...profileHelp,
     },
     reply: z.string(),
     patienceMs: 60_000,

@@ -12,7 +12,14 @@ import {
 } from "../model/state.ts";
 import { version } from "../version.ts";
 import type { DnsFacts, Liveness, StatusFacts } from "./daemon-facts.ts";
-import type { HealthReport, Latency, ListItem, Status } from "./reply-schemas.ts";
+import {
+  type HealthReport,
+  type Latency,
+  type ListItem,
+  type ProfileStatus,
+  profileStatusSchema,
+  type Status,
+} from "./reply-schemas.ts";
 
 const dayMs = 86_400_000;
 
@@ -66,11 +73,20 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
     network: facts.network,
-    proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
+    proxy: proxyWays(loaded.config.api.url, state.ingress.split(", ")[0] ?? "", loaded.proxy),
     ...(facts.dns !== undefined && { dns: dnsReply(facts.dns) }),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
+}
+
+/** Pure: what the status of one profile has for the status of all. */
+export function profileStatus(name: string, status: Status): ProfileStatus {
+  const picked = Object.keys(profileStatusSchema.shape).map((key) => [
+    key,
+    key === "name" ? name : status[key as keyof Status],
+  ]);
+  return Object.fromEntries(picked) as ProfileStatus;
 }
 
 const dnsReply = ({ listening, way, zones, warnings }: DnsFacts): Status["dns"] => ({
@@ -126,11 +142,12 @@ function totals(
  * Pure: the reply to `list`. The first eleven fields are the Go program's
  * (docs/protocol.md, "The control socket").
  */
-export function listReply(state: State): ListItem[] {
+export function listReply(state: State, hasProfiles = false): ListItem[] {
   return state.endpoints.map((endpoint) => {
-    const { ids, url, proto, host, port, ip, ip6, state, reason, warning } = endpoint;
+    const { account, ids, url, proto, host, port, ip, ip6, state, reason, warning } = endpoint;
     const { aliases, meter, network } = endpoint;
     return {
+      ...(hasProfiles ? { profile: account } : {}),
       id: ids[0] ?? "",
       hostname: state === "wildcard" ? `*.${wildcardSuffix(url) ?? ""}` : host,
       ip,

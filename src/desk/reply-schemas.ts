@@ -45,6 +45,8 @@ const listItemSchema = z.object({
   /** `ip:port` of a listener that others share; empty if there is none. */
   shared_listener_key: z._default(z.string(), ""),
   // Ours from here on.
+  /** If there are several profiles. */
+  profile: z.optional(z.string()),
   /** The second address, of IPv6; empty if there is none. */
   ip6: z._default(z.string(), ""),
   proto: z.string(),
@@ -83,6 +85,60 @@ const listItemSchema = z.object({
 export type ListItem = z.infer<typeof listItemSchema>;
 export const listSchema = z.array(listItemSchema);
 
+const certificateSchema = z.nullable(
+  z.object({
+    not_after: z.string(),
+    days_left: z.number(),
+    fingerprint: z.string(),
+    /** Failed renewals in a row; null if the last one succeeded. */
+    renewal_trouble: z.nullable(
+      z.object({ failures: z.number(), next_attempt: z.string(), reason: z.string() }),
+    ),
+  }),
+);
+const lastPollSchema = z.nullable(
+  z.object({
+    time: z.string(),
+    /** The same on the steady clock: right if the wall clock was set. */
+    seconds_ago: z.optional(z.number()),
+    ok: z.boolean(),
+    took_ms: z.number(),
+    reason: z.string(),
+  }),
+);
+const endpointCounts = z.object({
+  listening: z.number(),
+  wildcard: z.optional(z.number()),
+  failed: z.number(),
+  unsupported: z.number(),
+  refused: z.optional(z.number()),
+  paused: z.optional(z.number()),
+  draining: z.number(),
+  /** Those with a warning, of whatever state. */
+  warned: z.optional(z.number()),
+});
+const registrationKind = z.enum(["waiting-for-key", "registering", "registered", "failed"]);
+
+/** One of several profiles; each field is as in a status. */
+export const profileStatusSchema = z.object({
+  name: z.string(),
+  registered: z.boolean(),
+  operator_id: z.string(),
+  ingress_endpoint: z.string(),
+  phase: z.string(),
+  reason: z.string(),
+  hint: z.string(),
+  registration: registrationKind,
+  certificate: certificateSchema,
+  last_poll: lastPollSchema,
+  next_poll: z.string(),
+  next_poll_seconds: z.optional(z.nullable(z.number())),
+  failed_polls: z.number(),
+  endpoints: endpointCounts,
+  warnings: z.array(z.string()),
+});
+export type ProfileStatus = z.infer<typeof profileStatusSchema>;
+
 export const statusSchema = z.object({
   registered: z.boolean(),
   operator_id: z.string(),
@@ -97,46 +153,17 @@ export const statusSchema = z.object({
   /** Why the phase is not serving; empty otherwise. */
   reason: z.string(),
   hint: z.string(),
-  registration: z.enum(["waiting-for-key", "registering", "registered", "failed"]),
+  registration: registrationKind,
   start_time: z.string(),
   uptime_seconds: z.number(),
-  certificate: z.nullable(
-    z.object({
-      not_after: z.string(),
-      days_left: z.number(),
-      fingerprint: z.string(),
-      /** Failed renewals in a row; null if the last one succeeded. */
-      renewal_trouble: z.nullable(
-        z.object({ failures: z.number(), next_attempt: z.string(), reason: z.string() }),
-      ),
-    }),
-  ),
-  last_poll: z.nullable(
-    z.object({
-      time: z.string(),
-      /** The same on the steady clock: right if the wall clock was set. */
-      seconds_ago: z.optional(z.number()),
-      ok: z.boolean(),
-      took_ms: z.number(),
-      reason: z.string(),
-    }),
-  ),
+  certificate: certificateSchema,
+  last_poll: lastPollSchema,
   /** RFC 3339; empty during a poll, and if none is scheduled. */
   next_poll: z.string(),
   next_poll_seconds: z.optional(z.nullable(z.number())),
   /** Failed polls since the last one that succeeded. */
   failed_polls: z.number(),
-  endpoints: z.object({
-    listening: z.number(),
-    wildcard: z.optional(z.number()),
-    failed: z.number(),
-    unsupported: z.number(),
-    refused: z.optional(z.number()),
-    paused: z.optional(z.number()),
-    draining: z.number(),
-    /** Those with a warning, of whatever state. */
-    warned: z.optional(z.number()),
-  }),
+  endpoints: endpointCounts,
   connections: z.object({
     active: z.number(),
     total: z.number(),
@@ -178,6 +205,8 @@ export const statusSchema = z.object({
     }),
   ),
   warnings: z.array(z.string()),
+  /** Each profile, if there are several; the fields above are of all. */
+  profiles: z.optional(z.array(profileStatusSchema)),
 });
 export type Status = z.infer<typeof statusSchema>;
 

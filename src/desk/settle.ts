@@ -2,7 +2,7 @@ import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
 import type { Moment } from "../model/moment.ts";
 import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
-import type { Phase, State } from "../model/state.ts";
+import { keyCommand, type Phase, type State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
 /** The change of the published state after a pass, and its log lines. */
@@ -49,7 +49,7 @@ function resumed(state: State, { endpoints, problems }: Reconciled): Outcome {
 }
 
 function withoutKey(state: State, timing: Timing): Outcome {
-  const [reason, hint] = [noKey, "run `ngrokd set-api-key`"];
+  const [reason, hint] = [noKey, `run ${keyCommand(state)}`];
   const text = "There is no API key, so endpoints cannot be listed";
   return {
     change: {

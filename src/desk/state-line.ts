@@ -10,7 +10,7 @@ export function stateLine({ phase, reason, registration, endpoints }: State): st
   const count = `${serving} ${noun}${failing === 0 ? "" : `, ${failing} failing`}`;
   if (phase === "serving") return `Serving ${count}`;
   // Without a registration there are no endpoints to count.
-  return registration.kind === "registered"
+  return registration.kind === "registered" || endpoints.length > 0
     ? `Degraded: ${reason}; serving ${count}`
     : `Degraded: ${reason}`;
 }

@@ -25,6 +25,20 @@ export interface IngressTrouble {
   readonly hint: string;
 }
 
+export const noWarnings: WarningSources = {
+  insecure: false,
+  settings: [],
+  health: "",
+  hosts: undefined,
+  dns: [],
+  link: [],
+  identity: [],
+  trust: [],
+  selectors: "",
+  state: [],
+  ingress: undefined,
+};
+
 export const insecureWarning =
   "server.insecure_skip_verify is on: the ingress is NOT verified, " +
   "and anyone on the network path can read and change every connection";

@@ -6,10 +6,12 @@ import type { Operation } from "./operations.ts";
  */
 
 /** Pure: the words of an input, in the order of its fields. */
-export function wordsOf(input: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(input).flatMap(([name, value]) =>
-    value === true ? [`--${name}`] : typeof value === "string" ? [value] : [],
-  );
+export function wordsOf({ word }: Operation, input: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(input).flatMap(([name, value]) => {
+    if (value === true) return [`--${name}`];
+    if (typeof value !== "string") return [];
+    return [name === word ? value : `--${name}=${value}`];
+  });
 }
 
 /**
@@ -19,7 +21,10 @@ export function wordsOf(input: Readonly<Record<string, unknown>>): string[] {
  */
 export function inputOf({ word }: Operation, words: readonly string[]): Record<string, unknown> {
   const isFlag = (text: string): boolean => text.startsWith("--");
-  const flags = words.filter(isFlag).map((text) => [text.slice(2), true] as const);
+  const flags = words.filter(isFlag).map((text) => {
+    const [name = "", value] = text.slice(2).split(/=(.*)/s);
+    return [name, value ?? true] as const;
+  });
   const first = words.find((text) => !isFlag(text)) ?? "";
   return Object.fromEntries([...flags, ...(word === undefined ? [] : [[word, first] as const])]);
 }

@@ -2,7 +2,8 @@
 // gives advice. It only reads. doctor.ts examines all, why.ts follows one name.
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
-import { defaultConfig } from "../config/schema.ts";
+import { ofProfile, profilesOf } from "../config/profiles.ts";
+import { defaultConfig, profileNames } from "../config/schema.ts";
 import { trustedFiles } from "../config/trusted-files.ts";
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
@@ -29,7 +30,16 @@ import {
 import { attempt, type Pace, paced } from "./attempt.ts";
 import { lookAtProcess, type ProcessFacts } from "./daemon-process.ts";
 import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./finding.ts";
-import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
+import {
+  accountStatusOf,
+  gather,
+  type Local,
+  localOf,
+  type Place,
+  profileOf,
+  statusOf,
+  wayToIngress,
+} from "./gather.ts";
 import {
   judgeEndpointTrial,
   judgeIngress,
@@ -65,14 +75,15 @@ export interface DoctorOptions extends Place {
 
 /**
  * Examines everything. The findings are in the order of repair. Changes
- * nothing, shows no secret, never rejects.
+ * nothing, shows no secret. Rejects with NgrokdError `usage` if there is no
+ * such profile.
  */
 export async function examine({ all, ...place }: DoctorOptions): Promise<Finding[]> {
   const local = await gather(place);
-  const { loaded, state } = local;
+  const { loaded } = local;
   const status = statusOf(local);
-  const [api, daemon, names, listeners, leftovers] = await Promise.all([
-    lookAtApi(place, local),
+  const locals = await localsOf(local, place.profile);
+  const [daemon, names, listeners, leftovers] = await Promise.all([
     status && lookAtProcess(status.pid),
     nameFindings(local, all),
     listenerFindings(local, all),
@@ -91,19 +102,14 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ...(status === undefined || daemon === undefined ? [] : judgeFiles(daemon, status)),
     ...(loaded === undefined
       ? []
-      : judgeWriters(await exposed(trustedFiles(loaded, trustFolder), ownerOf(daemon)))),
-    ...(state === undefined ? [notChecked("state", unusable)] : brokenBy("state", state)),
-    ...(state?.ok ? judgeState(state.value, ownersOf(daemon)) : []),
-    ...(state?.ok
-      ? judgeCertificate(
-          state.value.certificate,
-          new Date(),
-          status?.certificate?.renewal_trouble?.reason ?? "",
-        )
-      : []),
+      : judgeWriters(
+          await exposed(trustedFiles(loaded.whole ?? loaded, trustFolder), ownerOf(daemon)),
+        )),
+    ...locals.flatMap((one) => marked(one, locals, stateFindings(one, daemon))),
     ...(loaded === undefined ? [] : [judgeProxy(waysOf(loaded, local), status)]),
-    ...apiFindings(api, local),
-    ...(await ingressFindings(place, local, api, all)),
+    ...(await Promise.all(locals.map((one) => accountFindings(place, one, all)))).flatMap(
+      (found, i) => marked(locals[i] ?? local, locals, found),
+    ),
     ...(status === undefined ? [] : judgeDns(status)),
     ...names,
     ...listeners,
@@ -117,6 +123,37 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ),
     ...findings,
   ];
+}
+
+/** The facts of the named profile, or of each. */
+async function localsOf(local: Local, profile: string | undefined): Promise<Local[]> {
+  const { loaded } = local;
+  if (profile !== undefined || loaded === undefined) return [local];
+  const names = profilesOf(loaded.whole ?? loaded);
+  return await Promise.all(names.map((name) => localOf(local, name)));
+}
+
+/** The findings name their profile if there are several. */
+function marked(local: Local, { length }: readonly Local[], findings: Finding[]): Finding[] {
+  if (length < 2) return findings;
+  const profile = profileOf(local);
+  return findings.map((one) => ({ ...one, profile, text: `profile ${profile}: ${one.text}` }));
+}
+
+function stateFindings(local: Local, daemon: ProcessFacts | undefined): Finding[] {
+  const { state } = local;
+  if (state === undefined) return [notChecked("state", unusable)];
+  if (!state.ok) return brokenBy("state", state);
+  const trouble = accountStatusOf(local)?.certificate?.renewal_trouble?.reason ?? "";
+  return [
+    ...judgeState(state.value, ownersOf(daemon)),
+    ...judgeCertificate(state.value.certificate, new Date(), trouble),
+  ];
+}
+
+async function accountFindings(place: Place, local: Local, all: boolean): Promise<Finding[]> {
+  const api = await lookAtApi(place, local);
+  return [...apiFindings(api, local), ...(await ingressFindings(place, local, api, all))];
 }
 
 const unusable = "the configuration cannot be used";
@@ -160,7 +197,9 @@ async function lookAtApi(
 function apiFindings(api: ApiFacts | undefined, local: Local): Finding[] {
   const { loaded, state } = local;
   if (api === undefined || loaded === undefined) return [notChecked("api", unusable)];
-  const elsewhere = ["registered", "registering"].includes(statusOf(local)?.registration ?? "");
+  const elsewhere = ["registered", "registering"].includes(
+    accountStatusOf(local)?.registration ?? "",
+  );
   const found = state?.ok ? state.value.identity : undefined;
   const operatorId = found?.kind === "identity" ? found.identity.operatorId : undefined;
   return [
@@ -175,7 +214,7 @@ function apiFindings(api: ApiFacts | undefined, local: Local): Finding[] {
 
 /** The proxies of this command, in the form of the daemon's status. */
 function waysOf({ config, proxy }: Loaded, local: Local): ProxyWays {
-  const ingress = statusOf(local)?.ingress_endpoint ?? config.ingressEndpoint;
+  const ingress = accountStatusOf(local)?.ingress_endpoint ?? config.ingressEndpoint;
   return proxyWays(config.api.url, ingress, proxy);
 }
 
@@ -224,10 +263,14 @@ async function ingressFindings(
  * Endpoints with an error come first, since time may not suffice for all.
  * Undefined if neither the daemon nor ngrok's API lists them.
  */
-function targetsOf({ daemon }: Local, api: ApiFacts | undefined): Target[] | undefined {
+function targetsOf(local: Local, api: ApiFacts | undefined): Target[] | undefined {
+  const { daemon } = local;
   if (daemon.ok) {
     const items = daemon.value.list.filter(
-      ({ hostname, state }) => hostname !== "" && (state === "listening" || state === "failed"),
+      ({ profile, hostname, state }) =>
+        (profile === undefined || profile === profileOf(local)) &&
+        hostname !== "" &&
+        (state === "listening" || state === "failed"),
     );
     const troubled = (last: string): number => (last === "" ? 0 : 1);
     return items
@@ -332,13 +375,22 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
     : summed("listeners", judged, (n) => `${n} of ${judged.length} listen`, lines(all));
 }
 
+function profileFolders(loaded: Loaded | undefined): string[] {
+  if (loaded === undefined) return [];
+  return profileNames(loaded.config).map((name) =>
+    stateFolderOf(ofProfile(loaded, name).config.server),
+  );
+}
+
 async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Promise<Finding[]> {
-  const stateFolder = stateFolderOf((loaded?.config ?? defaultConfig).server);
+  const { config } = loaded?.whole ?? loaded ?? { config: defaultConfig };
+  const stateFolder = stateFolderOf(config.server);
   const folders = [
     stateFolder,
     ...(loaded === undefined
       ? []
       : [dirname(loaded.path), dirname(loaded.config.server.client_key)]),
+    ...profileFolders(loaded),
   ];
   const facts = await lookForLeftovers([...folders, dirname(hostsPath)], stateFolder, new Date());
   const dead = !daemon.ok && isNgrokdError(daemon.error, "not-running");

@@ -45,6 +45,8 @@ export interface Finding {
   readonly text: string;
   /** What to do; may be empty. */
   readonly fix: string;
+  /** If there are several profiles, and it is of one of them. */
+  readonly profile?: string;
   /** A host name or `host:port`, if the check has many subjects. */
   readonly about?: string;
   /** The response time of the other side in milliseconds. */

@@ -4,13 +4,21 @@ import { lstat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
 import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
+import { chosenName, ofProfile, profilesOf } from "../config/profiles.ts";
 import { askDaemon } from "../control/client.ts";
-import { type ListItem, listSchema, type Status, statusSchema } from "../desk/reply-schemas.ts";
+import {
+  type ListItem,
+  listSchema,
+  type ProfileStatus,
+  type Status,
+  statusSchema,
+} from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { loadTrust } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
+import { defaultProfile } from "../model/profile.ts";
 import { proxyFor } from "../model/proxy.ts";
 import { type ListeningSocket, listeningSockets } from "../net/proc-net.ts";
 import type { Net } from "../net/types.ts";
@@ -24,12 +32,17 @@ export interface Place {
   readonly env: Env;
   readonly config: string | undefined;
   readonly socket: string | undefined;
+  /** The value of `--profile`; undefined for all. */
+  readonly profile?: string | undefined;
 }
 
 /** The facts that need no network. */
 export interface Local {
   readonly inspection: Attempt<Inspection>;
-  /** Undefined if the configuration is wrong or cannot be read. */
+  /**
+   * The configuration of one profile. Undefined if it is wrong or cannot be
+   * read.
+   */
   readonly loaded: Loaded | undefined;
   /**
    * Undefined if `--config` or NGROKD_CONFIG names a file that cannot be read.
@@ -49,14 +62,20 @@ export interface Local {
 /** The deadline for reading files, and for the daemon's reply. */
 const localMs = 4000;
 
-/** Collects the local facts. Changes nothing, never rejects. */
+/**
+ * Collects the local facts, of the first profile unless one is named. Changes
+ * nothing. Rejects with NgrokdError `usage` if there is no such profile.
+ */
 export async function gather(place: Place): Promise<Local> {
   const { net, env, socket } = place;
   const config = await configOf(place);
   const inspection = await attempt("Cannot read the configuration", localMs, () =>
     inspectConfig({ file: config, env, flags: { "server.socket_path": socket } }),
   );
-  const loaded = inspection.ok ? inspection.value.loaded : undefined;
+  const whole = inspection.ok ? inspection.value.loaded : undefined;
+  const [usual = defaultProfile, ...more] = whole === undefined ? [] : profilesOf(whole);
+  const profile = place.profile === undefined ? usual : chosenName([usual, ...more], place.profile);
+  const loaded = whole && ofProfile(whole, profile);
   const named = await attempt("Cannot read the configuration", localMs, async () =>
     loaded === undefined
       ? await findSocketPath({ env, flag: socket, config })
@@ -79,6 +98,20 @@ export async function gather(place: Place): Promise<Local> {
     : (loaded?.hostsPath ?? defaultHostsPath);
   const hosts = await attempt(`Cannot read "${hostsPath}"`, localMs, () => lookAtHosts(hostsPath));
   return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
+}
+
+/** Pure: the name of the profile whose facts these are. */
+export const profileOf = ({ loaded }: Pick<Local, "loaded">): string =>
+  loaded?.profile ?? defaultProfile;
+
+/** The same facts with those of another profile. */
+export async function localOf(local: Local, profile: string): Promise<Local> {
+  if (local.loaded === undefined || profileOf(local) === profile) return local;
+  const loaded = ofProfile(local.loaded, profile);
+  const state = await attempt("Cannot read the state files", localMs, () =>
+    lookAtState(loaded.config.server),
+  );
+  return { ...local, loaded, state };
 }
 
 /** If only a socket is named, this is the configuration of its daemon. */
@@ -148,6 +181,14 @@ export async function wayToIngress(
     via: proxyFor(address.value, loaded.proxy),
   };
 }
+
+/** The status of the profile whose facts these are. */
+export function accountStatusOf(local: Local): AccountStatus | undefined {
+  const status = statusOf(local);
+  return status?.profiles?.find(({ name }) => name === profileOf(local)) ?? status;
+}
+
+type AccountStatus = Omit<ProfileStatus, "name">;
 
 export const statusOf = ({ daemon }: Pick<Local, "daemon">): Status | undefined =>
   daemon.ok ? daemon.value.status : undefined;

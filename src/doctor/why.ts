@@ -13,7 +13,15 @@ import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { judgeAddress } from "./by-address.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
-import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
+import {
+  gather,
+  type Local,
+  localOf,
+  type Place,
+  profileOf,
+  statusOf,
+  wayToIngress,
+} from "./gather.ts";
 import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
 import { judgeDaemon, judgeDns, judgeListener } from "./judge.ts";
 import { judgeName, resolved } from "./name-findings.ts";
@@ -38,7 +46,8 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
   if (!daemon.ok && socketPath === undefined) throw daemon.error;
   if (!daemon.ok) return [await withoutDaemon(question, place, local)];
   const [running = failure("daemon", "it does not answer")] = judgeDaemon(daemon);
-  const items = meantBy(question, daemon.value.list);
+  const among = place.profile === undefined ? daemon.value.list : ofThis(local, daemon.value.list);
+  const items = meantBy(question, among);
   if (items.length === 0)
     return [
       { subject: subjectOf(question), steps: [running, await unknown(question, place, local)] },
@@ -46,13 +55,18 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
   // A degraded daemon may still serve this endpoint.
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
   return await Promise.all(
-    items.map((item) =>
-      item.state === "wildcard"
-        ? followedBelow(item, question.host, first, place, local)
-        : followed(question, item, first, place, local),
-    ),
+    items.map(async (item) => {
+      const theirs = await localOf(local, item.profile ?? profileOf(local));
+      return item.state === "wildcard"
+        ? await followedBelow(item, question.host, first, place, theirs)
+        : await followed(question, item, first, place, theirs);
+    }),
   );
 }
+
+/** If there is one profile only, no item names it. */
+const ofThis = (local: Local, list: readonly ListItem[]): ListItem[] =>
+  list.filter(({ profile }) => profile === undefined || profile === profileOf(local));
 
 async function followed(
   question: Question,

@@ -1,6 +1,5 @@
 import {
   type BadEndpoint,
-  type Binding,
   bindingBelow,
   bindingsOf,
   isBelow,
@@ -73,8 +72,11 @@ export interface Policy {
   readonly forbiddenZone?: (zone: Hostname) => string | undefined;
   /** Ports that other programs of this machine must be able to have. */
   readonly reservedPorts?: readonly number[];
-  /** Whether a name that is not forbidden may be served; default: it may. */
-  readonly judge?: (subject: Subject) => Verdict;
+  /**
+   * Whether a name that is not forbidden may be served for an account; default:
+   * it may. Without an account the name is an alias.
+   */
+  readonly judge?: (subject: Subject, account?: string) => Verdict;
   /** More names of a host, from the configuration. */
   readonly aliases?: Aliases;
   /** The addresses that the configuration gives to names. */
@@ -110,13 +112,14 @@ export interface AccountWildcard {
 /** An endpoint that is not exposed, and why. */
 export type Unserved =
   /** It cannot be served here at all. */
-  | ({ readonly kind: "unsupported" } & BadEndpoint)
+  | ({ readonly kind: "unsupported"; readonly account: string } & BadEndpoint)
   /** The user, or a need of this machine, is against its name. */
   | ({ readonly kind: "refused" | "paused" } & RefusedEndpoint)
   /** There is no address for it. */
-  | { readonly kind: "homeless"; readonly binding: Binding; readonly reason: string };
+  | ({ readonly kind: "homeless"; readonly reason: string } & Target);
 
 export interface RefusedEndpoint {
+  readonly account: string;
   readonly ids: readonly string[];
   readonly url: string;
   readonly proto: Proto;
@@ -142,9 +145,9 @@ export function expose(input: ExposureInput): ExposureResult {
     avoid: machine.taken,
     ...(policy.pins !== undefined && { pins: policy.pins }),
   });
-  const homeless = targets.flatMap(({ binding }): Unserved[] => {
-    const reason = allocation.failed.get(binding.host);
-    return reason === undefined ? [] : [{ kind: "homeless", binding, reason }];
+  const homeless = targets.flatMap((target): Unserved[] => {
+    const reason = allocation.failed.get(target.binding.host);
+    return reason === undefined ? [] : [{ kind: "homeless", ...target, reason }];
   });
   const exposure = exposureOf(targets, allocation.assignment, {
     ground: machine.ground,
@@ -201,16 +204,17 @@ function admit(
   const refused: Unserved[] = [];
   for (const { account, listed } of accounts) {
     const { bindings, bad } = bindingsOf(listed);
-    refused.push(...bad.map((one): Unserved => ({ kind: "unsupported", ...one })));
+    refused.push(...bad.map((one): Unserved => ({ kind: "unsupported", account, ...one })));
     for (const binding of bindings) {
       const owner = owners.get(binding.host) ?? account;
       const reason =
         forbidden(binding.host) ??
         portReason(binding.port, reservedPorts) ??
-        (owner === account ? undefined : `the account "${owner}" serves a host of this name`);
-      const verdict = verdictOn(binding.host, policy);
-      if (reason !== undefined) refused.push(...unsupported(binding, reason));
-      else if (verdict.kind !== "served") refused.push({ ...verdict, ...refusal(binding) });
+        (owner === account ? undefined : `the profile ${owner} comes first, and serves this name`);
+      const verdict = verdictOn(binding.host, account, policy);
+      if (reason !== undefined) refused.push(...unsupported(account, binding, reason));
+      else if (verdict.kind !== "served")
+        refused.push({ ...verdict, ...refusal(account, binding) });
       else {
         owners.set(binding.host, account);
         targets.push({ account, binding });
@@ -221,18 +225,19 @@ function admit(
 }
 
 /** Pure: the verdict on a name that is not forbidden. */
-function verdictOn(subject: Subject, { aliases, judge }: Policy): Verdict {
+function verdictOn(subject: Subject, account: string, { aliases, judge }: Policy): Verdict {
   const host = aliases?.get(subject as Hostname);
   if (host !== undefined)
     return { kind: "refused", reason: `names.alias gives its name to "${host}"` };
-  return judge?.(subject) ?? { kind: "served" };
+  return judge?.(subject, account) ?? { kind: "served" };
 }
 
 const refusal = (
-  one: Omit<RefusedEndpoint, "host" | "reason"> & { readonly host?: Hostname },
+  account: string,
+  one: Omit<RefusedEndpoint, "account" | "host" | "reason"> & { readonly host?: Hostname },
 ): Omit<RefusedEndpoint, "reason"> => {
   const { ids, url, proto, host = "", port } = one;
-  return { ids, url, proto, host, port };
+  return { account, ids, url, proto, host, port };
 };
 
 /** Pure: the wildcards that may have names, the longest zones first. */
@@ -253,11 +258,12 @@ function admitWildcards(
       const reason =
         forbiddenZone(zone) ??
         portReason(port, reservedPorts) ??
-        (owner === account ? undefined : `the account "${owner}" serves a wildcard of this name`) ??
+        (owner === account ? undefined : `the profile ${owner} comes first, and has this name`) ??
         (hasNames ? undefined : nameless);
-      const verdict = verdictOn(`*.${zone}`, policy);
-      if (reason !== undefined) refused.push(...unsupported(wildcard, reason));
-      else if (verdict.kind !== "served") refused.push({ ...verdict, ...refusal(wildcard) });
+      const verdict = verdictOn(`*.${zone}`, account, policy);
+      if (reason !== undefined) refused.push(...unsupported(account, wildcard, reason));
+      else if (verdict.kind !== "served")
+        refused.push({ ...verdict, ...refusal(account, wildcard) });
       else {
         owners.set(zone, account);
         wildcards.push({ account, wildcard });
@@ -280,31 +286,36 @@ function targetsBelow(
   if (wildcards.length === 0) return [];
   const taken = new Set(exact.map(({ binding }) => binding.host));
   return [...new Set([...expanded, ...asked])]
-    .filter((host) => !taken.has(host) && isAllowed(host, policy))
+    .filter((host) => !taken.has(host))
     .sort()
-    .flatMap((host) => targetsOf(host, wildcards));
+    .flatMap((host) => targetsOf(host, wildcards, policy));
 }
 
-/** Pure: whether nothing is against a name. */
-export const isAllowed = (host: Hostname, policy: Policy): boolean =>
-  policy.forbidden(host) === undefined && verdictOn(host, policy).kind === "served";
-
 /**
- * Pure: the targets of connections to a name below wildcards. At each port the
- * longest zone wins. `wildcards` has the longest zones first.
+ * Pure: the targets of connections to a name below wildcards; none if it may
+ * not be served. At each port the longest zone wins. `wildcards` has the
+ * longest zones first.
  */
-export function targetsOf(host: Hostname, wildcards: readonly AccountWildcard[]): Target[] {
+export function targetsOf(
+  host: Hostname,
+  wildcards: readonly AccountWildcard[],
+  policy: Policy,
+): Target[] {
+  if (policy.forbidden(host) !== undefined) return [];
   const byPort = new Map<number, Target>();
-  for (const { account, wildcard } of wildcards)
-    if (isBelow(host, wildcard.zone) && !byPort.has(wildcard.port))
+  for (const { account, wildcard } of wildcards) {
+    if (!isBelow(host, wildcard.zone) || byPort.has(wildcard.port)) continue;
+    if (verdictOn(host, account, policy).kind === "served")
       byPort.set(wildcard.port, { account, binding: bindingBelow(wildcard, host) });
+  }
   return [...byPort.values()];
 }
 
 const unsupported = (
+  account: string,
   { ids, url }: { readonly ids: readonly string[]; readonly url: string },
   reason: string,
-): Unserved[] => ids.map((id): Unserved => ({ kind: "unsupported", id, url, reason }));
+): Unserved[] => ids.map((id): Unserved => ({ kind: "unsupported", account, id, url, reason }));
 
 const portReason = (port: number, reserved: readonly number[]): string | undefined =>
   reserved.includes(port) ? reservedText(port) : undefined;

@@ -4,6 +4,10 @@ import { dirname, join } from "node:path";
 export const stateFolderOf = (server: { readonly client_cert: string }): string =>
   dirname(server.client_cert);
 
+/** The state folder of a profile beside the default one. */
+export const profileFolder = (stateFolder: string, profile: string): string =>
+  join(stateFolder, "profiles", profile);
+
 export interface StateFiles {
   /** Which address each host name has (see loadAssignment). */
   readonly assignment: string;

@@ -38,6 +38,8 @@ export const endpointStates = [
 
 /** How one endpoint fares. `reason` is empty while it listens. */
 export interface EndpointState {
+  /** The profile that has the endpoint. */
+  readonly account: string;
   readonly ids: readonly string[];
   readonly url: string;
   readonly proto: Proto | "";
@@ -95,6 +97,8 @@ export interface LastPass {
  * as a whole.
  */
 export interface State {
+  /** The profile that advice is about; undefined for the default one. */
+  readonly profile?: string;
   readonly phase: Phase;
   readonly reason: string;
   readonly hint: string;
@@ -108,6 +112,13 @@ export interface State {
   readonly warnings: readonly string[];
 }
 
+/** Pure: the command that sets the key of a profile, as code. */
+export const keyCommand = (
+  { profile }: { readonly profile?: string | undefined },
+  flags = "",
+): string =>
+  `\`ngrokd set-api-key${flags}${profile === undefined ? "" : ` --profile ${profile}`}\``;
+
 /**
  * What a load balancer may conclude: registered, the last pass succeeded, and
  * connections have no known obstacle. Zero endpoints are fine.
@@ -116,7 +127,7 @@ export function readiness(state: State): { ready: boolean; reason: string } {
   if (state.phase === "stopping") return { ready: false, reason: "the daemon is stopping" };
   const { registration, lastPass } = state;
   if (registration.kind === "waiting-for-key")
-    return { ready: false, reason: "waiting for an API key: run `ngrokd set-api-key`" };
+    return { ready: false, reason: `waiting for an API key: run ${keyCommand(state)}` };
   if (registration.kind === "failed")
     return { ready: false, reason: `not registered: ${registration.reason}` };
   if (registration.kind === "registering")

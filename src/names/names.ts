@@ -5,13 +5,12 @@
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import {
-  byWord,
   lineFor,
   meaningOf,
-  type NameRules,
   plainStanding,
   type Standing,
   type Subject,
+  type Verdict,
 } from "../exposure/verdict.ts";
 import { stateFiles } from "../files/state-folder.ts";
 import { reasonOf } from "../model/error.ts";
@@ -26,12 +25,13 @@ export interface Names {
   /** Reads the file. Never rejects. */
   load(): Promise<void>;
   /**
-   * Finds out about these names, the subjects of all endpoints. Waits at most
+   * Finds out about these names, the subjects of all endpoints. `word` is the
+   * user's about a name; undefined if there is none. Waits at most
    * `withinMs` for the name servers, and only for names that are new. False if
    * an answer is missing then: `changed` is called when it is here. Never
    * rejects.
    */
-  look(subjects: readonly Subject[], rules: NameRules, withinMs: number): Promise<boolean>;
+  look(subjects: readonly Subject[], word: Word, withinMs: number): Promise<boolean>;
   standing(subject: Subject): Standing;
   readonly paused: ReadonlySet<Subject>;
   /**
@@ -42,6 +42,8 @@ export interface Names {
   /** Another number means that a standing or a pause has changed. */
   readonly changes: number;
 }
+
+export type Word = (subject: Subject) => Verdict | undefined;
 
 export interface NamesDeps {
   readonly stateFolder: string;
@@ -83,7 +85,7 @@ export function createNames(deps: NamesDeps): Names {
   };
   return {
     load: () => load(state),
-    look: (subjects, rules, withinMs) => look(state, subjects, rules, withinMs),
+    look: (subjects, word, withinMs) => look(state, subjects, word, withinMs),
     standing: (subject) => standingOf(state, subject),
     get paused() {
       return state.paused;
@@ -154,7 +156,7 @@ function standingOf(state: State, subject: Subject): Standing {
 async function look(
   state: State,
   subjects: readonly Subject[],
-  rules: NameRules,
+  word: Word,
   withinMs: number,
 ): Promise<boolean> {
   const { found, asking, answered } = state;
@@ -166,7 +168,7 @@ async function look(
   const isKnown = (subject: Subject): boolean => found.has(subject) || kept.has(subject);
   const undecided: Subject[] = [];
   for (const subject of subjects) {
-    const verdict = byWord(subject, rules);
+    const verdict = word(subject);
     if (verdict === undefined) undecided.push(subject);
     // Without the user's word it has to be looked up later.
     else if (verdict.kind === "served" && !isKnown(subject)) settle(state, subject, silence);

@@ -3,24 +3,21 @@
  * account takes them. Its inputs are whole values (steps, credentials, limits),
  * and it decides nothing about endpoints.
  */
-
-import { isDeepStrictEqual } from "node:util";
 import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
-import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
+import type { IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import type { NgrokdError } from "../model/error.ts";
-import { notRegistered } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
 import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
-import type { ForwardDeps } from "./forward.ts";
 import type { Lane } from "./lanes.ts";
+import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
-import { createQuietWatch, type QuietWatch } from "./quiet.ts";
+import { createQuietWatch } from "./quiet.ts";
 
 export interface Relay extends Pick<Doors, "mend" | "probe"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
@@ -33,9 +30,12 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
    */
   credentials(account: string, settings: IngressSettings): void;
   /**
-   * The ingress host of an account. Throws `state` before it has credentials.
+   * Sets the accounts. A new one has no credentials yet. One that is gone loses
+   * its ready connections; its open connections go on. It must have no doors.
    */
-  ingress(account: string): string;
+  accounts(names: readonly string[]): void;
+  /** The ingress host of an account; undefined before it has credentials. */
+  ingress(account: string): string | undefined;
   /** Sets limits and deadlines; open connections keep their deadlines. */
   limits(limits: RelayLimits): void;
   /**
@@ -45,7 +45,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
   discardReady(): void;
   /** Prepares as many connections as the limits say. Called at every pass. */
   prepare(): void;
-  stats(): RelayStats;
+  /** `ingress` is of one account, or of all together. */
+  stats(account?: string): RelayStats;
   /**
    * Why new connections of an account fail; undefined if there is no known
    * reason.
@@ -81,7 +82,6 @@ export interface RelayStats {
   readonly open: number;
   /** The most connections that may be open; Infinity means no limit. */
   readonly limit: number;
-  /** All accounts together. */
   readonly ingress: IngressStats;
   /** See {@link Doors.strangers}. */
   readonly strangers: Meter;
@@ -96,7 +96,7 @@ export interface RelayOptions {
   readonly limits: RelayLimits;
   /**
    * The number of connections for which the limit of open files has room,
-   * beside a pool of this size.
+   * beside pools of this size together.
    */
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
@@ -118,138 +118,65 @@ export function createRelay(options: RelayOptions): Relay {
   });
   const connections = (): Limits => ({
     ...limits.connections,
-    byDescriptors: room(limits.pool.max),
+    byDescriptors: room(limits.pool.max * links.size),
     byMemory: roomIn(memory, limits),
   });
   const doors = createDoors({
     net,
-    forwarding: (account) => linkOf(account).forwarding,
+    forwarding: (account) => links.of(account).forwarding,
     limits: connections,
     rewriteHost: () => limits.rewriteHost,
     hosts: () => limits.hosts,
     guard: options.guard,
   });
-  const shared: LinkOptions = {
+  const links = createLinks({
     net,
     log,
     quiet,
-    limits: () => limits,
-    poolLimits,
+    openTimeoutMs: () => limits.openTimeoutMs,
+    poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
-  };
-  const links = new Map(accounts.map((account) => [account, createLink(shared)]));
+  });
+  links.set(accounts);
 
   return {
     present: doors.present,
     draining: doors.draining,
     mend: doors.mend,
     probe: doors.probe,
-    apply: (steps) => doors.apply(steps, limits.drainMs),
-    credentials: (account, settings) => setCredentials(linkOf(account), settings),
-    ingress: (account) => credentialsOf(linkOf(account)).host,
+    async apply(steps) {
+      const failures = await doors.apply(steps, limits.drainMs);
+      links.serve(doors.present);
+      return failures;
+    },
+    accounts: links.set,
+    credentials: (account, settings) => setCredentials(links.of(account), settings),
+    ingress: (account) => links.of(account).credentials?.host,
     limits(next) {
       limits = next;
     },
     discardReady() {
-      for (const { ingress } of links.values()) ingress.discard();
+      for (const { ingress } of links.all()) ingress.discard();
     },
     prepare() {
-      for (const { ingress } of links.values()) ingress.prepare();
+      for (const { ingress } of links.all()) ingress.prepare();
     },
-    stats() {
+    stats(account) {
       const { inAll, byDescriptors, byMemory } = connections();
       const { open, strangers, departed } = doors;
       const limit = Math.min(inAll, byDescriptors, byMemory);
-      const stats = [...links.values()].map(({ ingress }) => ingress.stats);
-      return { open, limit, ingress: stats.reduce(sumOf, noStats), strangers, departed };
+      return { open, limit, ingress: links.stats(account), strangers, departed };
     },
-    trouble: (account) => linkOf(account).ingress.trouble,
+    trouble: (account) => links.of(account).ingress.trouble,
     async drain(hurry) {
+      links.serve(new Map());
       const end = await doors.drain(limits.drainMs, hurry);
-      for (const { ingress } of links.values()) ingress.close();
+      for (const { ingress } of links.all()) ingress.close();
       return end;
     },
   };
-
-  function linkOf(account: string): Link {
-    const link = links.get(account);
-    if (link === undefined) throw new Error(`The relay knows no account "${account}"`);
-    return link;
-  }
-
-  /** Without doors no connection is kept ready. */
-  function poolLimits(): PoolLimits {
-    return doors.present.size === 0 ? { ...limits.pool, min: 0 } : limits.pool;
-  }
 }
 
 /** A limit of the settings is the user's own choice. */
 const roomIn = (memory: number, { connections }: RelayLimits): number =>
   connections.inAll === Number.POSITIVE_INFINITY ? roomInMemory(memory) : Number.POSITIVE_INFINITY;
-
-/** The way of one account to its ingress. */
-interface Link {
-  credentials: IngressSettings | undefined;
-  readonly ingress: Ingress;
-  readonly forwarding: ForwardDeps;
-}
-
-interface LinkOptions {
-  readonly net: Net;
-  readonly log: Log;
-  readonly quiet: QuietWatch;
-  readonly limits: () => RelayLimits;
-  readonly poolLimits: () => PoolLimits;
-  readonly bufferSize: () => number | undefined;
-}
-
-function createLink(options: LinkOptions): Link {
-  const { net, log, quiet, limits, poolLimits, bufferSize } = options;
-  const ingress = createIngress(net, () => credentialsOf(link), poolLimits);
-  const forwarding: ForwardDeps = {
-    ingress,
-    log,
-    quiet,
-    bufferSize,
-    get openTimeoutMs() {
-      return limits().openTimeoutMs;
-    },
-  };
-  const link: Link = { credentials: undefined, ingress, forwarding };
-  return link;
-}
-
-function credentialsOf({ credentials }: Link): IngressSettings {
-  if (credentials === undefined) throw notRegistered();
-  return credentials;
-}
-
-/**
- * `caFile` has the same content as `ca`, so a change of it alone does not
- * count.
- */
-function setCredentials(link: Link, settings: IngressSettings): void {
-  const { credentials: before } = link;
-  link.credentials = settings;
-  const same = isDeepStrictEqual({ ...before, caFile: "" }, { ...settings, caFile: "" });
-  if (before !== undefined && !same) link.ingress.discard();
-}
-
-const noStats: IngressStats = {
-  hits: 0,
-  misses: 0,
-  retries: 0,
-  dials: 0,
-  ready: 0,
-  patienceMs: Number.POSITIVE_INFINITY,
-};
-
-/** The shortest patience is the one to report. */
-const sumOf = (a: IngressStats, b: IngressStats): IngressStats => ({
-  hits: a.hits + b.hits,
-  misses: a.misses + b.misses,
-  retries: a.retries + b.retries,
-  dials: a.dials + b.dials,
-  ready: a.ready + b.ready,
-  patienceMs: Math.min(a.patienceMs, b.patienceMs),
-});

@@ -3,7 +3,8 @@ import { lstat, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
 import { defaultConfigPath, defaultHostsPath, type Env } from "../config/paths.ts";
-import { defaultConfig } from "../config/schema.ts";
+import { ofProfile } from "../config/profiles.ts";
+import { defaultConfig, profileNames } from "../config/schema.ts";
 import { trustedFiles } from "../config/trusted-files.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { type Exposed, exposed, exposedText } from "../files/writers.ts";
@@ -49,7 +50,13 @@ export async function serviceFacts(args: {
       loaded.hostsPath === defaultHostsPath ? {} : { NGROKD_HOSTS_PATH: loaded.hostsPath },
     hostsPath: await realpath(loaded.hostsPath).catch(() => loaded.hostsPath),
     socketPath: server.socket_path,
-    folders: [stateFolder, dirname(server.client_key), dirname(loaded.path), ...resolver.folders],
+    folders: [
+      stateFolder,
+      dirname(server.client_key),
+      dirname(loaded.path),
+      ...profileFolders(loaded, stateFolder),
+      ...resolver.folders,
+    ],
     ...(resolver.usesDbus && { usesDbus: true }),
     reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
     makesInterface: makesInterface(net.subnet),
@@ -76,6 +83,15 @@ function resolverOf(): { readonly usesDbus: boolean; readonly folders: readonly 
   const folders = ["/etc/NetworkManager/dnsmasq.d"].filter((path) => existsSync(path));
   const usesDbus = existsSync("/usr/bin/resolvectl") || folders.length > 0;
   return { usesDbus, folders };
+}
+
+/** The folders of profiles that are not below the state folder. */
+function profileFolders(loaded: Loaded, stateFolder: string): string[] {
+  const folders = profileNames(loaded.config).flatMap((name) => {
+    const { server } = ofProfile(loaded, name).config;
+    return [stateFolderOf(server), dirname(server.client_key)];
+  });
+  return [...new Set(folders)].filter((folder) => !`${folder}/`.startsWith(`${stateFolder}/`));
 }
 
 /**

@@ -13,13 +13,15 @@ import { widthOf, wrapped } from "./width.ts";
  * so that the other lines stay short.
  */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
+  const hasProfiles = items.some(({ profile }) => profile !== undefined);
   const rows = items.map((item) => [
     readable(urlOf(item)),
+    ...(hasProfiles ? [item.profile ?? ""] : []),
     item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }) + forOthers(item),
     tintOf(item, paint)(item.state),
     connectionsText(item),
   ]);
-  const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
+  const headings = ["URL", ...(hasProfiles ? ["PROFILE"] : []), "ADDRESS", "STATE", "CONNECTIONS"];
   const others = [headings, ...rows].map(([, ...cells]) => cells.map(widthOf));
   const taken = headings
     .slice(1)

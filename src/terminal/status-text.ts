@@ -1,4 +1,4 @@
-import type { Status } from "../desk/reply-schemas.ts";
+import type { ProfileStatus, Status } from "../desk/reply-schemas.ts";
 import { bytesText, durationText, facts, type Paint } from "./say.ts";
 import { wrapped } from "./width.ts";
 
@@ -7,17 +7,18 @@ import { wrapped } from "./width.ts";
  * wrapped to `width` columns.
  */
 export function statusText(status: Status, paint: Paint, now: Date, width = 80): string {
+  const { profiles = [] } = status;
+  const unverified = status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : "";
+  const account = (one: AccountStatus): [string, string][] => [
+    ["Registration", registrationText(one, paint)],
+    ["Certificate", certificateText(one, paint, now)],
+    ["Ingress", one.ingress_endpoint + unverified],
+  ];
   const rows: [string, string][] = [
     ["State", phaseText(status, paint)],
-    ["Registration", registrationText(status, paint)],
-    ["Certificate", certificateText(status, paint, now)],
-    [
-      "Ingress",
-      status.ingress_endpoint +
-        (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : ""),
-    ],
+    ...(profiles.length === 0 ? account(status) : []),
     ...proxyRows(status),
-    ["Last poll", pollText(status, paint, now)],
+    ...(profiles.length === 0 ? [lastPoll(status, paint, now)] : []),
     ["Endpoints", endpointsText(status, paint)],
     ["Connections", connectionsText(status)],
     ...failureRows(status),
@@ -35,13 +36,28 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     );
   const warnings = status.warnings.flatMap((warning) => marked("warning:", paint.careful, warning));
   const hint = marked("hint:", paint.name, status.hint);
+  const blocks = profiles.map((one) => {
+    const state: [string, string][] = [["State", phaseText(one, paint)]];
+    const counts: [string, string] = ["Endpoints", endpointsText(one, paint)];
+    const lines = facts([...state, ...account(one), lastPoll(one, paint, now), counts], paint);
+    return `\n${paint.name(`Profile ${one.name}`)}\n${lines.replaceAll(/^/gm, "  ")}`;
+  });
   return [
     facts(rows, paint),
+    ...blocks,
     ...(warnings.length + hint.length > 0 ? [""] : []),
     ...warnings,
     ...hint,
   ].join("\n");
 }
+
+/** What a status of all and the status of one profile have in common. */
+type AccountStatus = Omit<ProfileStatus, "name">;
+
+const lastPoll = (status: AccountStatus, paint: Paint, now: Date): [string, string] => [
+  "Last poll",
+  pollText(status, paint, now),
+];
 
 function daemonText({ version, pid, uptime_seconds }: Status): string {
   return `ngrokd ${version}, pid ${pid}, up ${durationText(uptime_seconds * 1000)}`;
@@ -59,7 +75,7 @@ function networkRows({ network }: Status): [string, string][] {
   return [["Network", `${network.interface}, ${subnets}`]];
 }
 
-function phaseText({ phase, reason }: Status, paint: Paint): string {
+function phaseText({ phase, reason }: AccountStatus, paint: Paint): string {
   const word =
     phase === "serving"
       ? paint.good(phase)
@@ -69,7 +85,7 @@ function phaseText({ phase, reason }: Status, paint: Paint): string {
   return reason === "" ? word : `${word}: ${reason}`;
 }
 
-function registrationText({ registration, operator_id }: Status, paint: Paint): string {
+function registrationText({ registration, operator_id }: AccountStatus, paint: Paint): string {
   switch (registration) {
     case "registered":
       return `registered as ${operator_id}`;
@@ -82,7 +98,7 @@ function registrationText({ registration, operator_id }: Status, paint: Paint): 
   }
 }
 
-function certificateText({ certificate }: Status, paint: Paint, now: Date): string {
+function certificateText({ certificate }: AccountStatus, paint: Paint, now: Date): string {
   if (certificate === null) return "none yet";
   const { not_after, renewal_trouble } = certificate;
   const end = not_after.slice(0, 10);
@@ -98,7 +114,7 @@ function certificateText({ certificate }: Status, paint: Paint, now: Date): stri
 }
 
 /** The times count if an older daemon does not say the seconds. */
-function pollText(status: Status, paint: Paint, now: Date): string {
+function pollText(status: AccountStatus, paint: Paint, now: Date): string {
   const { last_poll } = status;
   if (last_poll === null) return "none yet";
   const { seconds_ago = secondsTo(now, last_poll.time) } = last_poll;
@@ -108,7 +124,10 @@ function pollText(status: Status, paint: Paint, now: Date): string {
 }
 
 /** The number of failures in a row, and the time of the next attempt. */
-function nextText({ failed_polls, next_poll, next_poll_seconds }: Status, now: Date): string {
+function nextText(
+  { failed_polls, next_poll, next_poll_seconds }: AccountStatus,
+  now: Date,
+): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
   const inSeconds =
     next_poll_seconds === undefined && next_poll !== ""
@@ -129,7 +148,7 @@ function dnsRows({ dns }: Status): [string, string][] {
   return [["DNS server", whole]];
 }
 
-function endpointsText({ endpoints }: Status, paint: Paint): string {
+function endpointsText({ endpoints }: AccountStatus, paint: Paint): string {
   const {
     listening,
     wildcard = 0,

@@ -24,6 +24,8 @@ export interface Bench {
   readonly scale: number;
   /** Starts a separate daemon with this many endpoints. */
   startRelay(endpoints: number, settings?: RelayOptions["settings"]): Promise<Relay>;
+  /** The same with so many profiles, each with this many endpoints. */
+  startProfiles(profiles: number, endpoints: number): Promise<Relay>;
 }
 
 export interface Case {
@@ -467,6 +469,31 @@ const access: Case = {
     ),
 };
 
+const profiles: Case = {
+  name: "profiles",
+  title: "Three more profiles of 1,000 endpoints",
+  about:
+    "Two daemons with default settings, 60 s after their start: one with an account of 1,000 endpoints, and one with four such accounts. The difference of their memory, divided by three.",
+  once: true,
+  async measure({ startProfiles, scale }, figures) {
+    const count = Math.ceil(1000 * scale);
+    const one = await startProfiles(1, count);
+    const four = await startProfiles(4, count);
+    await Bun.sleep(60_000 * scale);
+    const [less, more] = [rssKiB(one.pid) / 1024, rssKiB(four.pid) / 1024];
+    figures.add(ours, "RSS of one, MiB", less);
+    figures.add(ours, "RSS of four, MiB", more);
+    figures.add(ours, "each profile more, MiB", (more - less) / 3);
+    await Promise.all([one.stop(), four.stop()]);
+  },
+  verdicts: (figures) => [
+    bar("a profile of 1,000 endpoints more: RSS", figures.median(ours, "each profile more, MiB"), {
+      atMost: 10,
+      unit: "MiB",
+    }),
+  ],
+};
+
 /** In the order of the page. */
 export const cases: readonly Case[] = [
   bulk,
@@ -478,6 +505,7 @@ export const cases: readonly Case[] = [
   shared,
   held,
   endpoints,
+  profiles,
   rest,
   access,
 ];

@@ -129,6 +129,17 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         settings,
       });
     },
+    async startProfiles(count, endpoints) {
+      const accounts = await Promise.all(
+        Array.from({ length: count }, async (_, profile) => {
+          const host = (i: number): string => `service-${i}.of-${profile}.bench`;
+          const urls = Array.from({ length: endpoints }, (_, i) => `http://${host(i)}:8080`);
+          return { url: await startCloud(ca, urls), ingressPort: rig.near.header };
+        }),
+      );
+      const [first = { url, ingressPort: rig.near.header }, ...others] = accounts;
+      return await startRelay(folder, binary, { ...first, others });
+    },
   };
 }
 

@@ -13,6 +13,8 @@ export interface RelayOptions {
   /** The URL of the API. */
   readonly url: string;
   readonly ingressPort: number;
+  /** The accounts of further profiles. */
+  readonly others?: readonly Pick<RelayOptions, "url" | "ingressPort">[];
   /**
    * Groups of the configuration in addition to those of the benchmark. All
    * others have their defaults.
@@ -47,7 +49,7 @@ let started = 0;
 export async function startRelay(
   folder: string,
   binary: string,
-  { url, ingressPort, settings = {} }: RelayOptions,
+  { url, ingressPort, others = [], settings = {} }: RelayOptions,
 ): Promise<Relay> {
   started += 1;
   const home = join(folder, `ngrokd-${started}`);
@@ -55,8 +57,13 @@ export async function startRelay(
   const socket = join(home, "socket");
   const hosts = join(home, "hosts");
   writeFileSync(hosts, "127.0.0.1 localhost\n");
+  const profiles = others.map((one, i) => {
+    const api = { url: one.url, key: apiKey };
+    return [`p${i + 1}`, { api, ingressEndpoint: `127.0.0.1:${one.ingressPort}` }];
+  });
   const config = {
     ...settings,
+    ...(profiles.length > 0 && { profiles: Object.fromEntries(profiles) }),
     api: { url, key: apiKey },
     ingressEndpoint: `127.0.0.1:${ingressPort}`,
     server: {

@@ -157,6 +157,11 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
   ],
   ["dns.manage_resolv_conf", [true], [1]],
   [
+    "profiles",
+    [{}, { work: {} }, { "a-b_2": { api: { key: "12345678" } } }],
+    [{ Work: {} }, { default: {} }, { "2": {} }, { "a/b": {} }, { ["a".repeat(33)]: {} }, "work"],
+  ],
+  [
     "access.rules",
     [
       [],
@@ -238,6 +243,7 @@ describe("the schema", () => {
         manage_resolv_conf: false,
         upstream: [],
       },
+      profiles: {},
       access: { rules: [], hosts: [] },
     });
   });

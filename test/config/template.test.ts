@@ -73,6 +73,7 @@ const otherValues: Readonly<Record<string, string>> = {
   "names.alias": "{a.b: [c]}",
   "names.pin": "{a.b: 127.0.0.9}",
   "names.expand": "{'*.a.b': [c]}",
+  profiles: "{work: {api: {key: another-key}}}",
   "dns.clients": "[192.168.0.0/24]",
 };
 

@@ -4,13 +4,16 @@ import { identityPreview } from "../../src/daemon/look-ahead.ts";
 import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
 import { loopbackGround } from "../../src/exposure/ground.ts";
 import { reachOf } from "../../src/exposure/reach.ts";
+import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { plain, status } from "../cli/support.ts";
 import { host, mapping, subnet } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
 
-const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
-  account: "default",
-  listed: [endpoint("ep_1", "http://a.demo")],
+const facts = ({
+  listed = [endpoint("ep_1", "http://a.demo")],
+  ...changes
+}: Partial<PreviewFacts> & { listed?: readonly ApiEndpoint[] } = {}): PreviewFacts => ({
+  accounts: [{ account: "default", listed }],
   saved: mapping({ "a.demo": "127.0.0.2" }),
   ground: loopbackGround,
   policy: { forbidden: () => undefined },
@@ -36,6 +39,24 @@ const changesOf = (given: PreviewFacts) => {
 };
 
 describe("preview", () => {
+  test("keeps what another profile serves, and tells of a name that both have", () => {
+    const listening = [
+      { url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80, profile: "work" },
+    ];
+    const [a, b] = [endpoint("ep_1", "http://a.demo"), endpoint("ep_2", "http://a.demo")];
+    const work = { account: "work", listed: [a] };
+    expect(changesOf(facts({ accounts: [work], listening }))).toEqual({ ...nothing, served: 1 });
+    const accounts = [work, { account: "lab", listed: [b] }];
+    const { unserved, raise, retire } = preview(facts({ accounts, listening }));
+    expect({ unserved, raise, retire }).toEqual({
+      unserved: [
+        { url: "http://a.demo", reason: "the profile work comes first, and serves this name" },
+      ],
+      raise: [],
+      retire: [],
+    });
+  });
+
   test("returns all endpoints to serve as plain data", () => {
     expect(JSON.parse(JSON.stringify(preview(facts()).exposure))).toEqual({
       doors: [{ id: "127.0.0.2:80", at: { ip: "127.0.0.2", port: 80 }, greet: "fixed" }],

@@ -41,6 +41,17 @@ describe("serving", () => {
     expect(names()).toEqual(["shop.demo"]);
   });
 
+  test("takes back the names of an account that is gone, and hands on those of both", async () => {
+    const { serve, names } = await staged();
+    await serve("work", [shop, bank]);
+    await serve("home", [rival]);
+    const { endpoints } = await serve("work", undefined);
+    expect(endpoints.map(({ account, url, state }) => [account, url, state])).toEqual([
+      ["home", "tcp://shop.demo:18302", "listening"],
+    ]);
+    expect(names()).toEqual(["shop.demo"]);
+  });
+
   test("gives a name to the first account, and gives the other the reason", async () => {
     const { serve } = await staged();
     await serve("home", [rival]);
@@ -50,7 +61,7 @@ describe("serving", () => {
       {
         url: "tcp://shop.demo:18302",
         state: "unsupported",
-        reason: 'the account "work" serves a host of this name',
+        reason: "the profile work comes first, and serves this name",
       },
     ]);
   });
@@ -216,7 +227,7 @@ async function staged({
   const range = subnet("127.85.0.0/16");
   const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
   const { serve, open } = createServing({
-    accounts,
+    accounts: () => accounts,
     loaded: () => loaded,
     relay,
     machine,

@@ -5,7 +5,7 @@ import type { Request } from "../../src/control/protocol.ts";
 import type { Rights } from "../../src/control/rights.ts";
 import { certificateReport } from "../../src/desk/certificate-report.ts";
 import { createDispatch, runOperation } from "../../src/desk/dispatch.ts";
-import type { Desk } from "../../src/desk/handlers.ts";
+import type { Desk, DeskProfile } from "../../src/desk/handlers.ts";
 import { operationNames, operations } from "../../src/desk/operations.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -48,10 +48,15 @@ const refresh = {
 const report = certificateReport(refresh);
 
 /** A desk with these parts, and a list of the calls to it. */
-function deskWith(parts: Partial<Desk> = {}) {
+function deskWith({
+  profiles = ["default"],
+  ...parts
+}: Partial<Omit<Desk, "profiles"> & Pick<DeskProfile, "pass">> & {
+  profiles?: readonly string[];
+} = {}) {
   const asked: string[] = [];
   const log = memoryLog();
-  const desk: Desk = {
+  const common = {
     state: () => state,
     facts: () => ({
       runtime: "bun",
@@ -66,8 +71,11 @@ function deskWith(parts: Partial<Desk> = {}) {
       renewalTrouble: undefined,
     }),
     live: () => ({ ok: true, reason: "" }),
-    healthUrl: () => "http://127.0.0.1:8081/",
-    settings: { current: loaded, savedKey: (key) => void asked.push(`saved ${key}`) },
+  };
+  const profile = (name: string): DeskProfile => ({
+    ...common,
+    name,
+    loaded: () => parts.settings?.current ?? loaded,
     identity: {
       async setApiKey(text, { switchAccount }) {
         asked.push(`key ${text}${switchAccount ? ", switching" : ""}`);
@@ -78,6 +86,15 @@ function deskWith(parts: Partial<Desk> = {}) {
         return refresh;
       },
     },
+    async pass() {
+      asked.push("pass");
+      return "ok";
+    },
+    ...parts,
+  });
+  const desk: Desk = {
+    ...common,
+    profiles: () => profiles.map(profile),
     names: {
       paused: new Set(["paused.demo"]),
       async pause(subject, paused) {
@@ -85,9 +102,10 @@ function deskWith(parts: Partial<Desk> = {}) {
         return true;
       },
     },
-    async pass() {
-      asked.push("pass");
-      return "ok";
+    healthUrl: () => "http://127.0.0.1:8081/",
+    settings: {
+      current: loaded,
+      savedKey: (key, name) => void asked.push(`saved ${key} of ${name}`),
     },
     reload: async () => ({
       ok: true,
@@ -160,6 +178,56 @@ describe("a request", () => {
       message: 'The arguments of "refresh-cert" are wrong',
     });
     expect(asked).toEqual([]);
+  });
+});
+
+describe("several profiles", () => {
+  const both = deskWith({ profiles: ["default", "work"] });
+
+  test("are all in a status and in a list", async () => {
+    const status = await runOperation(both.desk, "status", {});
+    expect(status.profiles?.map(({ name }) => name)).toEqual(["default", "work"]);
+    expect(operations.status.reply.parse(status)).toEqual(status);
+    const { desk } = deskWith({
+      profiles: ["default", "work"],
+      state: () => ({ ...state, endpoints: [endpoint("a", { account: "work" })] }),
+    });
+    expect((await runOperation(desk, "list", {})).map(({ profile }) => profile)).toEqual(["work"]);
+  });
+
+  test("have each a status that looks as if there was no other", async () => {
+    const status = await runOperation(both.desk, "status", { profile: "work" });
+    expect(status).not.toHaveProperty("profiles");
+  });
+
+  test.each([
+    [["default", "work"], undefined, "default"],
+    [["default", "work"], "work", "work"],
+    [["work"], undefined, "work"],
+    [["work", "lab"], "lab", "lab"],
+  ])("of %j, named %j: the key goes to %s", async (profiles, profile, name) => {
+    const { desk, asked } = deskWith({ profiles });
+    const input = profile === undefined ? { key: "K" } : { key: "K", profile };
+    await runOperation(desk, "set-api-key", input);
+    expect(asked).toContain(`saved K of ${name}`);
+  });
+
+  test.each([
+    [undefined, "There are several profiles, and none was named"],
+    ["wrok", 'There is no profile "wrok"'],
+    ["default", 'The profile "default" has no key, so it is not in use'],
+  ])("are not changed if %j is named", async (profile, message) => {
+    const { desk, asked } = deskWith({ profiles: ["work", "lab"] });
+    const input = profile === undefined ? {} : { profile };
+    const error = await failure(runOperation(desk, "refresh-cert", input));
+    expect([error.code, error.message]).toEqual(["usage", message]);
+    expect(asked).toEqual([]);
+  });
+
+  test("are all polled by a refresh", async () => {
+    const { desk, asked } = deskWith({ profiles: ["default", "work"] });
+    await runOperation(desk, "refresh", {});
+    expect(asked).toEqual(["pass", "pass"]);
   });
 });
 
@@ -276,7 +344,7 @@ describe("set-api-key", () => {
     const { dispatch, asked, log } = deskWith();
     const reply = await dispatch({ command: "set-api-key", args: ["K"] });
     expect(reply).toBe(`${saved} This machine is registered as k8sop_1.`);
-    expect(asked).toEqual(["key K", "saved K", "pass"]);
+    expect(asked).toEqual(["key K", "saved K of default", "pass"]);
     expect(log.lines).toEqual(["info A new API key was set over the control socket"]);
   });
 

@@ -1,13 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import type { MetricFacts } from "../../src/desk/daemon-facts.ts";
 import { metricFamilies } from "../../src/desk/metrics.ts";
+import { familiesOfProfiles } from "../../src/desk/metrics-of-profiles.ts";
 import { record } from "../../src/model/histogram.ts";
 import { countError, countRefusal, createMeter, type Meter } from "../../src/model/meter.ts";
 import type { State } from "../../src/model/state.ts";
 import { exposition } from "../../src/observe/exposition.ts";
 import { version } from "../../src/version.ts";
 import { ip } from "../machine/support.ts";
-import { endpoint } from "./support.ts";
+import { endpoint, meter } from "./support.ts";
 
 describe("the metrics of the daemon", () => {
   test("have the known facts of the daemon, and leave out the unknown ones", () => {
@@ -42,6 +43,37 @@ describe("the metrics of the daemon", () => {
       'ngrokd_endpoints{state="paused"} 0',
       'ngrokd_endpoints{state="draining"} 0',
     ]);
+  });
+});
+
+describe("the metrics of profiles", () => {
+  const used = meter({ total: 1 });
+  const of = (name: string, account: string, ready: number) => ({
+    name: account,
+    facts: facts({
+      state: state({ endpoints: [endpoint(name, { account, meter: used })] }),
+      ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready, patienceMs: 0 },
+    }),
+  });
+  const linesOf = (profiles: ReturnType<typeof of>[]): string[] =>
+    [...exposition(familiesOfProfiles(facts({}), profiles))].join("").split("\n");
+
+  test("have a label if there are several, but not those of the daemon", () => {
+    const lines = linesOf([of("a", "default", 2), of("a", "work", 3)]);
+    for (const line of [
+      "ngrokd_up 1",
+      'ngrokd_pool_ready{profile="default"} 2',
+      'ngrokd_pool_ready{profile="work"} 3',
+      'ngrokd_connections_total{profile="default",endpoint="a.demo:80"} 1',
+      'ngrokd_connections_total{profile="work",endpoint="a.demo:80"} 1',
+    ])
+      expect(lines).toContain(line);
+    const heads = lines.filter((line) => line.startsWith("# TYPE"));
+    expect(heads).toHaveLength(new Set(heads).size);
+  });
+
+  test("are as before if there is one", () => {
+    expect(linesOf([of("a", "default", 2)]).join()).not.toContain("profile");
   });
 });
 

@@ -64,10 +64,19 @@ describe("an input as words", () => {
   const refreshCert: Operation = operations["refresh-cert"];
 
   test("is the word and the flags that are on, in the input's order", () => {
-    expect(wordsOf({ key: "K", "switch-account": true })).toEqual(["K", "--switch-account"]);
-    expect(wordsOf({ json: true, force: undefined })).toEqual(["--json"]);
-    expect(wordsOf({ json: false, force: true })).toEqual(["--force"]);
-    expect(wordsOf({})).toEqual([]);
+    expect(wordsOf(setKey, { key: "K", "switch-account": true })).toEqual([
+      "K",
+      "--switch-account",
+    ]);
+    expect(wordsOf(refreshCert, { json: true, force: undefined })).toEqual(["--json"]);
+    expect(wordsOf(refreshCert, { json: false, force: true })).toEqual(["--force"]);
+    expect(wordsOf(refreshCert, {})).toEqual([]);
+  });
+
+  test("has the value of a flag behind it", () => {
+    const input = { key: "K", profile: "work" };
+    expect(wordsOf(setKey, input)).toEqual(["K", "--profile=work"]);
+    expect(inputOf(setKey, wordsOf(setKey, input))).toEqual(input);
   });
 
   test("is read back, wherever the flags are", () => {

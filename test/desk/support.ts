@@ -25,6 +25,7 @@ export function endpoint(name: string, more: Partial<EndpointState> = {}): Endpo
     meter: meter({}),
   } as const;
   return {
+    account: "default",
     ids: [`ep_${name}`],
     url: `http://${name}.demo`,
     host: host(`${name}.demo`),

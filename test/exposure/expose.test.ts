@@ -31,6 +31,7 @@ describe("expose, by the word of the user", () => {
     expect(unserved).toEqual([
       {
         kind: "refused",
+        account: "default",
         ids: ["ep_1"],
         url: "http://a.demo",
         proto: "http",
@@ -40,6 +41,7 @@ describe("expose, by the word of the user", () => {
       },
       {
         kind: "paused",
+        account: "default",
         ids: ["ep_3"],
         url: "tcp://b.demo:5432",
         proto: "tcp",
@@ -49,6 +51,7 @@ describe("expose, by the word of the user", () => {
       },
       {
         kind: "refused",
+        account: "default",
         ids: ["ep_9"],
         url: "https://*.team.demo",
         proto: "https",
@@ -56,6 +59,27 @@ describe("expose, by the word of the user", () => {
         port: 443,
         reason: "no",
       },
+    ]);
+  });
+
+  test("judges a name by the account that lists it", () => {
+    const judge = (_: string, account?: string): Verdict =>
+      account === "work" ? { kind: "refused", reason: "not at work" } : { kind: "served" };
+    const accounts = [
+      { account: "work", listed: [http, anyTeam] },
+      { account: "home", listed: [http, anyTeam] },
+    ];
+    const below = namesBelow({ asked: ["x.team.demo"] });
+    const { exposure, unserved } = expose({
+      ...input([]),
+      accounts,
+      policy: { forbidden, judge },
+      below,
+    });
+    expect(new Set(exposure.routes.map(({ target }) => target.account))).toEqual(new Set(["home"]));
+    expect(unserved.map((one) => [one.kind, "account" in one && one.account])).toEqual([
+      ["refused", "work"],
+      ["refused", "work"],
     ]);
   });
 
@@ -224,7 +248,7 @@ describe("expose", () => {
     expect(doorsOf(exposure)).toEqual({ "127.0.0.2:443": "work https://*.team.demo" });
     expect(unserved).toMatchObject([
       { id: "ep_8", reason: "it is a zone of ours" },
-      { id: "ep_7", reason: 'the account "work" serves a wildcard of this name' },
+      { id: "ep_7", reason: "the profile work comes first, and has this name" },
     ]);
   });
 
@@ -248,9 +272,10 @@ describe("expose", () => {
     expect(unserved).toEqual([
       {
         kind: "unsupported",
+        account: "home",
         id: "ep_2",
         url: "https://a.demo",
-        reason: 'the account "work" serves a host of this name',
+        reason: "the profile work comes first, and serves this name",
       },
     ]);
   });

@@ -2,8 +2,8 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { NameRules } from "../../src/exposure/verdict.ts";
-import { createNames } from "../../src/names/names.ts";
+import { byWord, type NameRules } from "../../src/exposure/verdict.ts";
+import { createNames, type Word } from "../../src/names/names.ts";
 import type { Answer } from "../../src/names/question.ts";
 import { memoryLog } from "../support/memory-log.ts";
 import { until } from "../support/story.ts";
@@ -13,13 +13,14 @@ afterEach(() => {
   for (const end of endings.splice(0)) end();
 });
 
-const noWord: NameRules = {
-  allow: [],
-  deny: [],
-  only: [],
-  named: new Set(),
-  paused: new Set(),
-};
+const noWord = (): undefined => undefined;
+const wordOf =
+  (rules: Partial<NameRules>): Word =>
+  (subject) =>
+    byWord(subject, {
+      ...{ allow: [], deny: [], only: [], named: new Set(), paused: new Set() },
+      ...rules,
+    });
 const used: Answer = { kind: "addresses", addresses: ["192.0.2.1"] };
 const nobody: Answer = { kind: "none" };
 const silence: Answer = { kind: "silent" };
@@ -109,8 +110,8 @@ describe("look", () => {
   test("asks about no name that the user has allowed, denied or paused", async () => {
     const { start, asked } = machine();
     const names = await start();
-    const rules = { ...noWord, allow: ["a.*"], deny: ["b.*"], paused: new Set(["c.demo"]) };
-    await names.look(["a.demo", "b.demo", "c.demo"], rules, 5000);
+    const word = wordOf({ allow: ["a.*"], deny: ["b.*"], paused: new Set(["c.demo"]) });
+    await names.look(["a.demo", "b.demo", "c.demo"], word, 5000);
     expect(asked()).toEqual([]);
   });
 
@@ -118,7 +119,7 @@ describe("look", () => {
     const { start, answers, assignment } = machine();
     answers.set("github.com", used);
     const names = await start();
-    await names.look(["github.com"], { ...noWord, allow: ["*"] }, 5000);
+    await names.look(["github.com"], wordOf({ allow: ["*"] }), 5000);
     assignment.set("github.com", "127.0.0.2");
     const later = await start();
     await later.look(["github.com"], noWord, 5000);

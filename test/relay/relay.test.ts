@@ -49,7 +49,7 @@ describe("a relay", () => {
       lanes.map((lane) => lane.meter),
     );
     expect(meter?.lastError).toContain("This machine is not registered with ngrok yet");
-    expect(() => relay.ingress("work")).toThrow("not registered");
+    expect(relay.ingress("work")).toBeUndefined();
   });
 
   test("takes other credentials for new connections, and leaves live ones alone", async () => {

@@ -1,2 +1,0 @@
-/** The account of a configuration that names no others. */
-export const defaultAccount = "default";

@@ -1,0 +1,2 @@
+/** The profile of the settings that are in no other one. */
+export const defaultProfile = "default";

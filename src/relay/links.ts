@@ -1,0 +1,140 @@
+import { isDeepStrictEqual } from "node:util";
+import type { DoorId } from "../exposure/exposure.ts";
+import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
+import type { PoolLimits } from "../ingress/pool.ts";
+import { notRegistered } from "../model/failure.ts";
+import type { Log } from "../model/log.ts";
+import type { Net } from "../net/types.ts";
+import type { LiveDoor } from "./doors.ts";
+import type { ForwardDeps } from "./forward.ts";
+import type { QuietWatch } from "./quiet.ts";
+
+/** The ways of all accounts to their ingresses. */
+export interface Links {
+  readonly size: number;
+  all(): readonly Link[];
+  /** Throws if the account is not one of them. */
+  of(account: string): Link;
+  /** Makes the links of new accounts, and closes those of others. */
+  set(accounts: readonly string[]): void;
+  /** The doors have changed. An account without doors needs no pool. */
+  serve(present: ReadonlyMap<DoorId, Pick<LiveDoor, "routes">>): void;
+  stats(account?: string): IngressStats;
+}
+
+export function createLinks(options: LinkOptions): Links {
+  const links = new Map<string, Link>();
+  let served: ReadonlySet<string> = new Set();
+  const of = (account: string): Link => {
+    const link = links.get(account);
+    if (link === undefined) throw new Error(`The relay knows no account "${account}"`);
+    return link;
+  };
+  return {
+    get size() {
+      return links.size;
+    },
+    all: () => [...links.values()],
+    of,
+    set(accounts) {
+      for (const name of accounts)
+        if (!links.has(name))
+          links.set(
+            name,
+            createLink(name, () => served, options),
+          );
+      for (const [name, { ingress }] of links) {
+        if (accounts.includes(name)) continue;
+        links.delete(name);
+        ingress.close();
+      }
+    },
+    serve(present) {
+      const next = new Set<string>();
+      for (const { routes } of present.values())
+        for (const { target } of routes) next.add(target.account);
+      served = next;
+    },
+    stats(account) {
+      const counted = account === undefined ? [...links.values()] : [of(account)];
+      return counted.map(({ ingress }) => ingress.stats).reduce(sumOf, noStats);
+    },
+  };
+}
+
+type Served = () => ReadonlySet<string>;
+
+/** The way of one account to its ingress. */
+export interface Link {
+  credentials: IngressSettings | undefined;
+  readonly ingress: Ingress;
+  readonly forwarding: ForwardDeps;
+}
+
+export interface LinkOptions {
+  readonly net: Net;
+  readonly log: Log;
+  readonly quiet: QuietWatch;
+  readonly openTimeoutMs: () => number;
+  readonly poolLimits: () => PoolLimits;
+  readonly bufferSize: () => number | undefined;
+}
+
+function createLink(account: string, served: Served, options: LinkOptions): Link {
+  const { net, log, quiet, openTimeoutMs, bufferSize } = options;
+  const ingress = createIngress(
+    net,
+    () => credentialsOf(link),
+    () => {
+      const limits = options.poolLimits();
+      return served().has(account) ? limits : { ...limits, min: 0 };
+    },
+  );
+  const forwarding: ForwardDeps = {
+    ingress,
+    log,
+    quiet,
+    bufferSize,
+    get openTimeoutMs() {
+      return openTimeoutMs();
+    },
+  };
+  const link: Link = { credentials: undefined, ingress, forwarding };
+  return link;
+}
+
+function credentialsOf({ credentials }: Link): IngressSettings {
+  if (credentials === undefined) throw notRegistered();
+  return credentials;
+}
+
+/**
+ * `caFile` has the same content as `ca`, so a change of it alone does not
+ * count.
+ */
+export function setCredentials(link: Link, settings: IngressSettings): void {
+  const { credentials: before } = link;
+  link.credentials = settings;
+  const same = isDeepStrictEqual({ ...before, caFile: "" }, { ...settings, caFile: "" });
+  if (before !== undefined && !same) link.ingress.discard();
+}
+
+const noStats: IngressStats = {
+  hits: 0,
+  misses: 0,
+  retries: 0,
+  dials: 0,
+  ready: 0,
+  patienceMs: Number.POSITIVE_INFINITY,
+};
+
+/** The shortest patience is the one to report. */
+const sumOf = (a: IngressStats, b: IngressStats): IngressStats => ({
+  hits: a.hits + b.hits,
+  misses: a.misses + b.misses,
+  retries: a.retries + b.retries,
+  dials: a.dials + b.dials,
+  ready: a.ready + b.ready,
+  patienceMs: Math.min(a.patienceMs, b.patienceMs),
+});
