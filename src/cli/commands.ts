@@ -122,6 +122,10 @@ export const commands: Tree = {
       },
     },
   },
+  connect: {
+    description: "Reach endpoints without root: a local port, a proxy, or stdio",
+    of: from(() => import("./connect.ts")),
+  },
   plan: {
     description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),

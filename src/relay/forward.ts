@@ -25,7 +25,22 @@ export interface ForwardDeps {
    * system may choose it.
    */
   readonly bufferSize?: () => number | undefined;
+  /** Without it, a client learns of a failure by a reset. */
+  readonly courtesy?: Courtesy;
 }
+
+/** Tells a client how the opening of its connection has ended. */
+export interface Courtesy {
+  /** Comes before the first byte of the endpoint. */
+  accepted(client: Conn): Promise<void> | void;
+  /** Must end the connection. */
+  failed(client: Conn, failure: OpeningFailure): void;
+}
+
+/** `refused` by the ingress, with its code. */
+export type OpeningFailure =
+  | { readonly kind: "refused"; readonly code: string; readonly text: string }
+  | { readonly kind: "failed"; readonly error: unknown };
 
 /**
  * One local connection from accept to close (design.md, "One connection"). A
@@ -79,15 +94,21 @@ class Forwarding implements SpliceUser, Watcher {
   async run(): Promise<void> {
     const { client, binding, meter, deps } = this;
     const { key } = binding;
+    let failure: OpeningFailure | undefined;
     try {
       const opened = await open(client, binding, deps);
-      if (opened.kind === "accepted") return this.carry(opened);
+      if (opened.kind === "accepted") {
+        if (deps.courtesy === undefined) this.carry(opened);
+        else await this.welcome(opened, deps.courtesy);
+        return;
+      }
       if (opened.kind === "left") {
         countError(meter, "reset");
         deps.log.debug(`${key}: connection from ${addressText(client.remote)} reset by the client`);
       } else {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
+        failure = { kind: "refused", code: opened.code, text: meter.lastError };
         deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
           endpoint: key,
           code: opened.code,
@@ -96,13 +117,28 @@ class Forwarding implements SpliceUser, Watcher {
     } catch (error) {
       countError(meter, kindOf(error));
       meter.lastError = reasonOf(error);
+      failure = { kind: "failed", error };
       deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
         endpoint: key,
         ...hintOf(error),
       });
     }
-    client.abort();
+    if (failure === undefined || deps.courtesy === undefined) client.abort();
+    else deps.courtesy.failed(client, failure);
     client.watch(this);
+  }
+
+  private async welcome(opened: Accepted, { accepted }: Pick<Courtesy, "accepted">): Promise<void> {
+    try {
+      await accepted(this.client);
+    } catch {
+      countError(this.meter, "reset");
+      opened.conn.abort();
+      this.client.abort();
+      this.client.watch(this);
+      return;
+    }
+    this.carry(opened);
   }
 
   private carry({ conn, notices }: Accepted): void {
