@@ -126,6 +126,10 @@ export const commands: Tree = {
     description: "Reach endpoints without root: a local port, a proxy, or stdio",
     of: from(() => import("./connect.ts")),
   },
+  exec: {
+    description: "Run a command that reaches endpoints by name, without root",
+    of: from(() => import("./exec.ts")),
+  },
   plan: {
     description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),

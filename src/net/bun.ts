@@ -10,6 +10,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
+import { bunEnclosure } from "./bun-enclosure.ts";
 import {
   adoptedAddress,
   freeListener,
@@ -79,6 +80,7 @@ export function createBunNet(): Net {
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: sendDatagram,
     routing: bunRouting,
+    enclosure: bunEnclosure,
     userOf: (conn) =>
       conn instanceof PullConn
         ? peerUser(() => descriptorOf(conn.socket) ?? -1)
