@@ -24,6 +24,8 @@ export interface Guard {
     wanted: Wanted,
     without: Default,
   ): RefusalText | undefined | Promise<RefusalText | undefined>;
+  /** The same for a user of this machine who comes by another way. */
+  judgeUser(uid: number | undefined, wanted: Wanted): RefusalText | undefined;
   /**
    * Whether the client may use any of these endpoints. For a door that they
    * share, before the client has named one. As {@link judge} otherwise. What is
@@ -75,6 +77,11 @@ export function createGuard({
         const refusal = refusalOf(terms.rule, clientOf(known, conn, isOwn), without);
         return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
       });
+    },
+    judgeUser(uid, wanted) {
+      const { rules, nameOf } = current();
+      const refusal = refusalOf(ruleFor(rules, wanted), { kind: "user", uid }, "users");
+      return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
     },
     mayUseAny(conn, endpoints) {
       const all = termsAt(endpoints, current().rules);

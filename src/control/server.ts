@@ -44,6 +44,11 @@ export interface ControlOptions {
   readonly log: Log;
   /** Returns the reply's `data`. Its error becomes the error reply. */
   readonly handle: (request: Request, rights: Rights) => Promise<unknown>;
+  /** Takes the connection of a request of this command, and replies itself. */
+  readonly stream?: {
+    readonly command: string;
+    readonly take: (conn: Conn, request: Request, rights: Rights) => void;
+  };
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
@@ -200,6 +205,11 @@ async function serve(
     const away = rights === "turned away";
     const text = await within(away ? turnedAwayMs : limits.request, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
+    const wish = streamWish(text, options);
+    if (wish !== undefined && rights !== "turned away") {
+      place.leave();
+      return options.stream?.take(conn, wish, rights);
+    }
     place.work();
     const reply = away
       ? refusal("Too many other users ask the daemon at the moment", "refused")
@@ -212,6 +222,12 @@ async function serve(
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
     conn.abort();
   }
+}
+
+/** A request that a stream follows. */
+function streamWish(text: Parsed<string>, { stream }: ControlOptions): Request | undefined {
+  const request = text.ok && stream !== undefined ? parseRequest(text.value) : undefined;
+  return request?.ok && request.value.command === stream?.command ? request.value : undefined;
 }
 
 async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
@@ -269,16 +285,21 @@ async function answer(
     const data = await handle(request.value);
     return { success: true, data: typeof data === "string" ? printable(data) : data };
   } catch (error) {
-    if (!(error instanceof NgrokdError))
-      return { success: false, error: reasonOf(error), code: "internal" };
-    // Sentences for people; some clients print them as they are.
-    return {
-      success: false,
-      error: printable(error.message),
-      code: error.code,
-      ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
-    };
+    return errorReply(error);
   }
+}
+
+/** Pure: the reply for an error. */
+export function errorReply(error: unknown): Reply {
+  if (!(error instanceof NgrokdError))
+    return { success: false, error: reasonOf(error), code: "internal" };
+  // Sentences for people; some clients print them as they are.
+  return {
+    success: false,
+    error: printable(error.message),
+    code: error.code,
+    ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
+  };
 }
 
 const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;

@@ -5,6 +5,7 @@
  */
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
+import { streamCommand } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch } from "../desk/dispatch.ts";
@@ -28,6 +29,7 @@ import {
   warnOfNetwork,
   warnOfVerification,
 } from "./apply.ts";
+import { createOpening } from "./opening.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import {
@@ -91,6 +93,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     group: socketGroup,
     readers,
     log,
+    stream: {
+      command: streamCommand,
+      take: createOpening({
+        net,
+        relay: core.relay,
+        guard: core.guard,
+        accounts: () =>
+          accounts.all.map(({ name, board }) => ({
+            account: name,
+            endpoints: board.state.endpoints,
+          })),
+        log,
+      }),
+    },
     handle: createDispatch({
       state,
       facts: () => factsOf(core),

@@ -35,8 +35,8 @@ export async function bunEnclosure(): Promise<Enclosure> {
 }
 
 // From Linux's headers: AF_UNIX, AF_INET; SOCK_DGRAM, SOCK_SEQPACKET,
-// SOCK_CLOEXEC; F_SETFD, FD_CLOEXEC; MSG_DONTWAIT, MSG_NOSIGNAL, MSG_CMSG_CLOEXEC;
-// SOL_SOCKET, SCM_RIGHTS.
+// SOCK_CLOEXEC; F_SETFD, FD_CLOEXEC; MSG_DONTWAIT, MSG_NOSIGNAL,
+// MSG_CMSG_CLOEXEC; SOL_SOCKET, SCM_RIGHTS.
 const [unixFamily, ipv4Family] = [1, 2];
 const [datagrams, packets, closeOnExec] = [2, 5, 0o2000000];
 const [setFlags, inheritNot] = [2, 1];

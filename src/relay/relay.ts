@@ -19,7 +19,7 @@ import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe"> {
+export interface Relay extends Pick<Doors, "mend" | "probe" | "carry"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -144,6 +144,7 @@ export function createRelay(options: RelayOptions): Relay {
     draining: doors.draining,
     mend: doors.mend,
     probe: doors.probe,
+    carry: doors.carry,
     async apply(steps) {
       const failures = await doors.apply(steps, limits.drainMs);
       links.serve(doors.present);
