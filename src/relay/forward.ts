@@ -10,6 +10,7 @@ import type { Log } from "../model/log.ts";
 import { countError, countRefusal, type ErrorKind, type Meter } from "../model/meter.ts";
 import { isCut } from "../net/errors.ts";
 import { addressText, type Conn, type Watcher } from "../net/types.ts";
+import { createEarlyBytes, type EarlyBytes } from "./early.ts";
 import type { QuietWatch } from "./quiet.ts";
 import { type Direction, type SpliceEnd, type SpliceUser, startSplice } from "./splice.ts";
 
@@ -18,6 +19,8 @@ export interface ForwardDeps {
   readonly log: Log;
   /** One deadline for dial, TLS and header, in milliseconds. */
   readonly openTimeoutMs: number;
+  /** Whether the client's first bytes leave with the request. */
+  readonly earlyData?: boolean;
   /** Ends silent connections; without it they may be silent for ever. */
   readonly quiet?: QuietWatch;
   /**
@@ -80,8 +83,9 @@ class Forwarding implements SpliceUser, Watcher {
     const { client, binding, meter, deps } = this;
     const { key } = binding;
     try {
-      const opened = await open(client, binding, deps);
-      if (opened.kind === "accepted") return this.carry(opened);
+      const early = deps.earlyData === true ? createEarlyBytes(client) : undefined;
+      const opened = await open(client, binding, deps, early);
+      if (opened.kind === "accepted") return this.carry(opened, early?.taken ?? 0);
       if (opened.kind === "left") {
         countError(meter, "reset");
         deps.log.debug(`${key}: connection from ${addressText(client.remote)} reset by the client`);
@@ -105,13 +109,14 @@ class Forwarding implements SpliceUser, Watcher {
     client.watch(this);
   }
 
-  private carry({ conn, notices }: Accepted): void {
+  private carry({ conn, notices }: Accepted, early: number): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
     record(meter.upgrade, (now - turn) / 1000);
     this.turn = now;
     meter.lastError = "";
+    if (early > 0) this.carried("a->b", early);
     // Every connection may bring the same notice: at this log level repeats are
     // counted and not logged.
     const said = noticesText(notices);
@@ -163,6 +168,7 @@ async function open(
   client: Conn,
   binding: Binding,
   { ingress, openTimeoutMs }: ForwardDeps,
+  early: EarlyBytes | undefined,
 ): Promise<Opened | { kind: "left" }> {
   const attempt = new AbortController();
   const timer = setTimeout(() => {
@@ -170,9 +176,14 @@ async function open(
       new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`),
     );
   }, openTimeoutMs);
-  client.watch({ gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")) });
+  client.watch({
+    gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")),
+    came: () => early?.came(),
+  });
   try {
-    return await ingress.open(binding, attempt.signal);
+    await early?.wait();
+    attempt.signal.throwIfAborted();
+    return await ingress.open(binding, attempt.signal, early?.take);
   } catch (error) {
     if (error === attempt.signal.reason && isNgrokdError(error, "cancelled"))
       return { kind: "left" };

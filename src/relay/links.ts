@@ -77,12 +77,13 @@ export interface LinkOptions {
   readonly log: Log;
   readonly quiet: QuietWatch;
   readonly openTimeoutMs: () => number;
+  readonly earlyData: () => boolean;
   readonly poolLimits: () => PoolLimits;
   readonly bufferSize: () => number | undefined;
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
-  const { net, log, quiet, openTimeoutMs, bufferSize } = options;
+  const { net, log, quiet, openTimeoutMs, earlyData, bufferSize } = options;
   const ingress = createIngress(
     net,
     () => credentialsOf(link),
@@ -98,6 +99,9 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     bufferSize,
     get openTimeoutMs() {
       return openTimeoutMs();
+    },
+    get earlyData() {
+      return earlyData();
     },
   };
   const link: Link = { credentials: undefined, ingress, forwarding };
