@@ -131,7 +131,7 @@ function fresh() {
   });
   all.push(relay);
   const listed = [endpoint("ep_1", http), endpoint("ep_2", tcp)];
-  const { exposure } = exposed(listed);
+  const decided = exposed(listed);
   let count = 0;
   const listening: typeof listeningSockets = () => {
     count += 1;
@@ -147,7 +147,7 @@ function fresh() {
       const ports = new Map<string, number>();
       const savePorts = async () => undefined;
       const network = { reach, startPort: 9080, ports, savePorts, listening };
-      const shared = await shareOnFreePorts(exposure, { relay, network });
+      const shared = await shareOnFreePorts(decided, { relay, network });
       await applied(relay, shared.exposure);
       return shared;
     },

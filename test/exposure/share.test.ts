@@ -108,6 +108,32 @@ describe("share", () => {
   });
 });
 
+describe("aliases of hosts on a shared port", () => {
+  const aliases = new Map([[host("a.demo"), [host("a"), host("first.demo")]]]);
+  const matches = ({ exposure }: Shared, door: string) =>
+    exposure.routes.filter((route) => route.door === door).map(({ match }) => match);
+
+  test("lead to their endpoint by Host and by SNI", () => {
+    const withAliases = shared("192.0.2.1", {}, { aliases });
+    const named = { kind: "name", host: "a.demo", aliases: ["a", "first.demo"] };
+    expect(matches(withAliases, "192.0.2.1:80")).toMatchObject([named, { host: "b.demo" }]);
+    expect(matches(withAliases, "192.0.2.1:443")).toMatchObject([named]);
+    expect(matches(withAliases, "192.0.2.1:5432")).toEqual([{ kind: "any" }]);
+  });
+
+  test("come and go with a change of routes, and no door closes", () => {
+    const [without, withThem] = [shared("0.0.0.0"), shared("0.0.0.0", {}, { aliases })];
+    for (const steps of [planned(withThem, without), planned(without, withThem)])
+      expect(steps).toEqual({
+        open: [],
+        reroute: ["0.0.0.0:443", "0.0.0.0:80"],
+        close: [],
+        reopen: [],
+      });
+    expect(planned(withThem, withThem).reroute).toEqual([]);
+  });
+});
+
 describe("plan of shared doors", () => {
   test("opens a door on all addresses after those at its port have closed", () => {
     const steps = planned(shared("0.0.0.0"), shared("virtual"));

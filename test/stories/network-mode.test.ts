@@ -146,10 +146,13 @@ stories("endpoints on one address, for other machines", () => {
   test("TLS is led by its name, also in segments of one byte, and is never opened", async () => {
     const root = await rootCa();
     for (const name of ["safe.demo", "other.demo"]) {
-      const server = createTlsServer(await issue(root, name, { names: [name] }), (socket) => {
-        socket.on("error", () => undefined);
-        socket.end(`I am ${name}`);
-      });
+      const server = createTlsServer(
+        await issue(root, name, { names: [name, `alias.${name}`] }),
+        (socket) => {
+          socket.on("error", () => undefined);
+          socket.end(`I am ${name}`);
+        },
+      );
       await cloud.add(`tls://${name}`, `127.0.0.1:${await listening(server)}`);
     }
     await daemon.refresh();
@@ -159,6 +162,19 @@ stories("endpoints on one address, for other machines", () => {
     expect(out + err).toBe("I am safe.demo");
     const wrong = await asked("https://third.demo", here, "--cacert", "/run/tmp/root.pem");
     expect(wrong).toMatch(/unrecognized name/i);
+  });
+
+  test("an alias leads to its endpoint by Host and SNI, from the next reload on", async () => {
+    expect(await asked("http://uno", here, "--include")).toStartWith("HTTP/1.1 421 ");
+    const alias = { "one.demo": ["uno"], "safe.demo": ["alias.safe.demo"] };
+    writeConfig(configFor(cloud, { net: { listen_interface: "0.0.0.0" }, names: { alias } }));
+    await daemon.reload();
+    await until("the alias leads there", async () => (await asked("http://uno")) === "one");
+    expect(await asked("http://one.demo")).toBe("one");
+    const script = slowTls("alias.safe.demo");
+    const { out, err } = await neighbour(process.execPath, "-e", script);
+    expect(out + err).toBe("I am safe.demo");
+    expect(await daemon.endpoint("one.demo")).toMatchObject({ aliases: ["uno"] });
   });
 
   test("a TCP endpoint whose port is taken gets one, and keeps it for ever", async () => {

@@ -12,7 +12,7 @@ const upgrade = "GET /ws HTTP/1.1\r\nHost: a.demo\r\nUpgrade: websocket\r\n\r\n"
 async function guarded() {
   const [client, near] = await pair();
   const [far, server] = await pair();
-  const conn = guardedConn(near, { only: host("a.demo"), rewrite: undefined });
+  const conn = guardedConn(near, { only: [host("a.demo")], rewrite: undefined });
   return { client, server, conn, end: splice(conn, far) };
 }
 
