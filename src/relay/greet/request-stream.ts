@@ -19,6 +19,11 @@ export interface Manners {
 export interface RequestStream {
   /** Returns the bytes to pass on now. */
   take(bytes: Uint8Array): readonly Uint8Array[];
+  /**
+   * The client has finished. Returns the bytes of an unfinished head or line; if
+   * requests are judged, none: a server might read them as a whole request.
+   */
+  finish(): Uint8Array | undefined;
   /** Sees the server's bytes. Only the reply to a request to switch counts. */
   answer(bytes: Uint8Array): void;
   readonly state: StreamState;
@@ -101,6 +106,13 @@ class Requests implements RequestStream {
       this.seen = 0;
     }
     return passed;
+  }
+
+  finish(): Uint8Array | undefined {
+    const { pending, manners } = this;
+    this.pending = nothing;
+    const judged = manners.only !== undefined || manners.mayName !== undefined;
+    return judged || pending.length === 0 ? undefined : pending;
   }
 
   /** Returns the number of used bytes; undefined if more are needed. */
