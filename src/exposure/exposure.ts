@@ -36,9 +36,9 @@ export interface Route {
 
 /**
  * The connections that a route takes: `any` of them, or those that `name` a
- * host, by its own name or by an alias. With `at` only those that came to this address of the machine. A door
- * on all addresses has such routes, since no other door can have its port;
- * `0.0.0.0` is every IPv4 address.
+ * host, by its own name or by an alias. With `at` only those that came to this
+ * address of the machine. A door on all addresses has such routes, since no
+ * other door can have its port; `0.0.0.0` is every IPv4 address.
  */
 export type Match = (
   | { readonly kind: "any" }
