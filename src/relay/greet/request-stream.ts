@@ -20,8 +20,8 @@ export interface RequestStream {
   /** Returns the bytes to pass on now. */
   take(bytes: Uint8Array): readonly Uint8Array[];
   /**
-   * The client has finished. Returns the bytes of an unfinished head or line; if
-   * requests are judged, none: a server might read them as a whole request.
+   * The client has finished. Returns the bytes of an unfinished head or line.
+   * If requests are judged, it returns none: a server might read a request.
    */
   finish(): Uint8Array | undefined;
   /** Sees the server's bytes. Only the reply to a request to switch counts. */
