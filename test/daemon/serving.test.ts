@@ -165,8 +165,15 @@ describe("serving, for names that mean something else", () => {
     const { serve } = await staged({
       config: 'dns: { enabled: true }\nnames: { allow: ["*.co.uk", "*.github.io"] }\n',
     });
-    const urls = ["https://*.co.uk:18301", "https://*.github.io:18301", "https://*.team.demo:18301"];
-    const { endpoints } = await serve("work", urls.map((url) => endpoint(url, url)));
+    const urls = [
+      "https://*.co.uk:18301",
+      "https://*.github.io:18301",
+      "https://*.team.demo:18301",
+    ];
+    const { endpoints } = await serve(
+      "work",
+      urls.map((url) => endpoint(url, url)),
+    );
     expect(endpoints.map(({ url, state, reason }) => `${url} ${state} ${reason}`)).toEqual([
       'https://*.co.uk:18301 unsupported "*.co.uk" would take over a whole public domain',
       "https://*.github.io:18301 wildcard ",
