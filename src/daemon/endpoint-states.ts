@@ -138,7 +138,7 @@ function networkState(
     return { listen, port: 0, sharedDoor: "", reason };
   }
   const sharedDoor = isShared(lanesOf(open.door)) ? open.door : "";
-  return { listen, port: open.port, sharedDoor, reason: "" };
+  return { listen: open.ip, port: open.port, sharedDoor, reason: "" };
 }
 
 const isShared = (lanes: ReadonlyMap<string, Lane>): boolean => {

@@ -42,10 +42,17 @@ export interface Shared {
 export interface Network {
   /** `net.listen_interface` as the settings have it for this host. */
   readonly listen: string;
-  /** The doors that lead to it, the first is the one to tell. */
-  readonly places: readonly { readonly door: DoorId; readonly port: number }[];
+  /** Where it is reachable, the first is the one to tell. */
+  readonly places: readonly NetworkPlace[];
   /** Empty if there are places. */
   readonly reason: string;
+}
+
+export interface NetworkPlace {
+  readonly ip: AnyIp;
+  readonly port: number;
+  /** It may be one of all addresses. */
+  readonly door: DoorId;
 }
 
 /**
@@ -79,7 +86,7 @@ export function share(input: ShareInput): Shared {
   const placesOf = (target: Target, where: Away): Omit<Network, "listen"> => {
     if (where.kind === "missing") return { places: [], reason: where.reason };
     const places = (numbers.get(keyOf(target)) ?? []).flatMap(({ port }) =>
-      where.ips.map((ip) => ({ door: holders(ip, port)?.id ?? doorId(ip, port), port })),
+      where.ips.map((ip) => ({ ip, port, door: holders(ip, port)?.id ?? doorId(ip, port) })),
     );
     return { places, reason: places.length > 0 ? "" : "no port is left for it" };
   };

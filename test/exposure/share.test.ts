@@ -27,7 +27,7 @@ describe("share", () => {
     expect(Object.fromEntries(ports)).toEqual({ "c.demo:5432": 5432 });
     expect(network.get("b.demo:80")).toEqual({
       listen: "192.0.2.1",
-      places: [{ door: "192.0.2.1:80", port: 80 }],
+      places: [{ ip: ip("192.0.2.1"), port: 80, door: "192.0.2.1:80" }],
       reason: "",
     });
   });
@@ -58,7 +58,9 @@ describe("share", () => {
       "name b.demo at 192.0.2.1 -> b.demo:80",
       "name a.demo -> a.demo:80",
     ]);
-    expect(wide.network.get("b.demo:80")?.places).toEqual([{ door: "[::]:80", port: 80 }]);
+    expect(wide.network.get("b.demo:80")?.places).toEqual([
+      { ip: ip("192.0.2.1"), port: 80, door: "[::]:80" },
+    ]);
   });
 
   test("listens on all addresses of an interface, and says if it has none", () => {
@@ -93,7 +95,9 @@ describe("share", () => {
     expect(Object.fromEntries(ports)).toMatchObject({ "a.demo:80": 9080, "b.demo:80": 9081 });
     expect(doors(exposure)["127.0.0.2:80"]).toEqual(["any -> a.demo:80"]);
     expect(doors(exposure)["0.0.0.0:9081"]).toEqual(["any -> b.demo:80"]);
-    expect(network.get("b.demo:80")?.places).toEqual([{ door: "0.0.0.0:9081", port: 9081 }]);
+    expect(network.get("b.demo:80")?.places).toEqual([
+      { ip: ip("0.0.0.0"), port: 9081, door: "0.0.0.0:9081" },
+    ]);
   });
 
   test("keeps a port of the Go program beside the shared one", () => {

@@ -270,6 +270,8 @@ stories("a change of where endpoints listen", () => {
     settings({ listen_interface: "br0" });
     await daemon.reload();
     await until("the neighbour gets in", async () => (await asked("http://two.demo")) === "two");
+    const at = async () => (await daemon.endpoint("two.demo"))?.listen_interface;
+    expect(await at()).toBe(here);
     await ip(`addr add ${elsewhere}/24 dev br0`);
     await ip(`addr del ${here}/24 dev br0`);
     await ip(`addr replace ${elsewhere}/24 dev br0`);
@@ -277,6 +279,7 @@ stories("a change of where endpoints listen", () => {
       "the neighbour gets in at the new address",
       async () => (await asked("http://two.demo", elsewhere)) === "two",
     );
+    expect(await at()).toBe(elsewhere);
     await ip(`addr del ${elsewhere}/24 dev br0`);
     const item = await until("the reason is told", async () => {
       const found = await daemon.endpoint("two.demo");
