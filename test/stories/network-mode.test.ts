@@ -2,8 +2,9 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
 import { createServer as createTlsServer } from "node:tls";
+import { bridge, ip, type Neighbour, neighbour } from "../support/bridge.ts";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, type Ran, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { issue, rootCa } from "../support/pki.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
@@ -14,41 +15,21 @@ const [here, there, elsewhere] = ["10.9.1.1", "10.9.1.2", "10.9.1.9"];
 
 let cloud: Cloud;
 let daemon: Daemon;
+let other: Neighbour;
 const settings = (net: object): void => writeConfig(configFor(cloud, { net }));
-
-async function ip(words: string): Promise<void> {
-  expect([words, await run(["ip", ...words.split(" ")])]).toMatchObject([words, { code: 0 }]);
-}
-
-/** Runs a program on the other machine. */
-const neighbour = async (...command: string[]): Promise<Ran> =>
-  await run(["ip", "netns", "exec", "neighbour", ...command]);
 
 /** Asks a URL from the other machine; its name leads to `at`. */
 async function asked(url: string, at = here, ...more: string[]): Promise<string> {
   const { hostname, port, protocol } = new URL(url);
   const where = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}:${at}`;
   const curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--resolve", where];
-  const { out, err } = await neighbour(...curl, ...more, url);
+  const { out, err } = await other.run(...curl, ...more, url);
   return out + err;
 }
 
-async function machines(): Promise<void> {
-  await ip("netns add neighbour");
-  atEnd(() => ip("netns del neighbour"));
-  await ip("link add br0 type bridge");
-  atEnd(() => ip("link del br0"));
-  await ip("link add bridged type veth peer name eth0 netns neighbour");
-  atEnd(() => ip("link del bridged"));
-  await ip("link set bridged master br0 up");
-  await ip(`addr add ${here}/24 dev br0`);
-  await ip("link set br0 up");
-  await ip(`-n neighbour addr add ${there}/24 dev eth0`);
-  await ip("-n neighbour link set eth0 up");
-}
-
 async function begin(net: object): Promise<void> {
-  await machines();
+  await bridge("br0", here);
+  other = await neighbour("neighbour", { on: "br0", there });
   cloud = await startCloud();
   settings(net);
   daemon = await serve();
@@ -139,7 +120,7 @@ stories("endpoints on one address, for other machines", () => {
       const socket = new WebSocket("ws://${here}/", { headers: { host: "chat.demo" } });
       socket.onopen = () => socket.send("hello");
       socket.onmessage = ({ data }) => { console.log(data); socket.close(); };`;
-    const { out, err } = await neighbour(process.execPath, "-e", script);
+    const { out, err } = await other.run(process.execPath, "-e", script);
     expect(out + err).toBe("heard: hello\n");
   });
 
@@ -158,7 +139,7 @@ stories("endpoints on one address, for other machines", () => {
     await daemon.refresh();
     await daemon.becomes("safe.demo", "listening");
     await Bun.write("/run/tmp/root.pem", root.cert);
-    const { out, err } = await neighbour(process.execPath, "-e", slowTls("safe.demo"));
+    const { out, err } = await other.run(process.execPath, "-e", slowTls("safe.demo"));
     expect(out + err).toBe("I am safe.demo");
     const wrong = await asked("https://third.demo", here, "--cacert", "/run/tmp/root.pem");
     expect(wrong).toMatch(/unrecognized name/i);
@@ -172,7 +153,7 @@ stories("endpoints on one address, for other machines", () => {
     await until("the alias leads there", async () => (await asked("http://uno")) === "one");
     expect(await asked("http://one.demo")).toBe("one");
     const script = slowTls("alias.safe.demo");
-    const { out, err } = await neighbour(process.execPath, "-e", script);
+    const { out, err } = await other.run(process.execPath, "-e", script);
     expect(out + err).toBe("I am safe.demo");
     expect(await daemon.endpoint("one.demo")).toMatchObject({ aliases: ["uno"] });
   });
@@ -210,7 +191,7 @@ stories("a port that the Go program gave to an endpoint", () => {
     for (const { id } of await cloud.api("GET", "/endpoints").then(({ endpoints }) => endpoints))
       await cloud.change(id, { upstream: told.address });
     const at = `http://${here}:9333/`;
-    const twice = async () => (await neighbour("curl", "--silent", at, at)).out;
+    const twice = async () => (await other.run("curl", "--silent", at, at)).out;
     expect(await twice()).toBe(`${here}:9333`.repeat(2));
     writeConfig(
       configFor(cloud, { net: { listen_interface: "0.0.0.0" }, forward: { rewrite_host: true } }),
