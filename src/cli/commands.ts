@@ -122,6 +122,10 @@ export const commands: Tree = {
       },
     },
   },
+  containers: {
+    description: "Print what makes the served names work in a container",
+    of: from(() => import("./containers.ts")),
+  },
   plan: {
     description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),
