@@ -83,9 +83,16 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
   "net/bun-diag.ts": ["net/bun.ts"],
-  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts", "net/bun-routing.ts", "net/bun-stage.ts"],
+  "net/bun-libc.ts": [
+    "net/bun.ts",
+    "net/bun-diag.ts",
+    "net/bun-rights.ts",
+    "net/bun-routing.ts",
+    "net/bun-stage.ts",
+  ],
+  "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
-  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts"],
+  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
   "net/bun-tls.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
@@ -155,7 +162,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-libc", "-routing", "-stage", "-tls", "-udp"];
+    const names = ["", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(

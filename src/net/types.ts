@@ -177,6 +177,8 @@ export interface Listener {
 export interface UdpSocket {
   /** With the real port if the requested one was 0. */
   readonly address: HostPort;
+  /** As {@link Listener.fd}. */
+  readonly fd: number | undefined;
   /**
    * Sends one datagram; `to.host` is an IP address of the socket's family. From
    * a socket on all addresses the system chooses the sender's address. Returns
@@ -284,8 +286,10 @@ export interface ListenOptions {
   readonly routed?: boolean;
 }
 
-/** An interface that exists as long as this value is open. */
+/** An interface that exists as long as any process has it open. */
 export interface Tun {
+  /** As {@link Listener.fd}. */
+  readonly fd: number;
   /** Idempotent. */
   close(): void;
 }
@@ -299,6 +303,13 @@ export interface Routing {
    * interface of this name, or `network` without TUN.
    */
   tun(name: string): Tun;
+  /**
+   * Goes on with a TUN interface that another process has made. From then on
+   * the descriptor is the interface's, and no child process inherits it.
+   */
+  adoptTun(fd: number): Tun;
+  /** The names of interfaces that {@link tun} only goes on with. */
+  readonly inherited: readonly string[];
   /** Sends one request and returns the reply. Throws as {@link tun}. */
   ask(request: Uint8Array): NetlinkReply;
   /** Whether anything has changed since the last question. */
@@ -333,6 +344,8 @@ export interface Net {
    * else. Rejects as {@link listen} does.
    */
   udp(address: HostPort, onDatagram: OnDatagram): Promise<UdpSocket>;
+  /** {@link adopt} for a bound UDP socket. */
+  adoptUdp(fd: number, onDatagram: OnDatagram): Promise<UdpSocket>;
   /**
    * A connected (and with TLS: verified) connection, with TCP_NODELAY and
    * keepalive. Rejects with NgrokdError `network` (refused, unreachable, name
@@ -347,9 +360,33 @@ export interface Net {
    * Sends one datagram to a unix datagram socket; `@name` is in Linux's
    * abstract namespace. Returns true if it was taken; false if it was not, or
    * if this runtime has no such sockets (node.ts). Does not wait for room, and
-   * never rejects.
+   * never rejects. The receiver gets copies of `descriptors`.
    */
-  datagram(path: string, text: string): Promise<boolean>;
+  datagram(path: string, text: string, descriptors?: readonly number[]): Promise<boolean>;
+  /**
+   * Passes copies of descriptors to the process that has connected to a unix
+   * listener; nothing else may be written meanwhile. Rejects with NgrokdError
+   * `network` if the connection breaks, or if this runtime cannot (only Bun on
+   * Linux can).
+   */
+  sendDescriptors(conn: Conn, descriptors: readonly number[]): Promise<void>;
+  /**
+   * Connects to a unix listener, sends `request`, and returns all descriptors
+   * that are passed before the end. No child process inherits them. Rejects as
+   * {@link sendDescriptors}, and when the signal aborts.
+   */
+  receiveDescriptors(
+    path: string,
+    request: string,
+    signal: AbortSignal,
+  ): Promise<readonly number[]>;
+  /**
+   * A second descriptor of the same file, which a program inherits if this
+   * process becomes it. Undefined if this runtime cannot.
+   */
+  heritableCopy(fd: number): Promise<number | undefined>;
+  /** Closes a descriptor that nothing has adopted. Never throws. */
+  closeDescriptor(fd: number): void;
   /**
    * Access to interfaces and routes. Rejects with NgrokdError `network` if this
    * system or this runtime has none (Bun on Linux has).
