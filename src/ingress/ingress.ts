@@ -14,8 +14,9 @@ export interface Ingress {
    * A connection to the endpoint `host:port`, ready to carry its bytes.
    * `signal` bounds waiting, dial, TLS and header together. Rejects with the
    * NgrokdError of a dial or of {@link upgrade}, or with the signal's reason.
+   * Notes its steps in `way`.
    */
-  open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
+  open(target: { host: string; port: number }, signal: AbortSignal, way?: Way): Promise<Opened>;
   /**
    * Drops ready connections and sessions. Call it when the settings or the
    * network have changed.
@@ -34,6 +35,15 @@ export interface Ingress {
    * the pool's connections. Undefined once one has succeeded, or lasts.
    */
   readonly trouble: NgrokdError | undefined;
+}
+
+/** The steps of a request so far, with times of performance.now(). */
+export interface Way {
+  from: "pool" | "dial" | undefined;
+  /** TCP reaches the ingress, and TLS begins; only of a dial. */
+  connected: number | undefined;
+  /** The connection to the ingress is there, TLS included. */
+  ready: number | undefined;
 }
 
 /** Counters since the start; `ready` and `patienceMs` are as of now. */
@@ -85,9 +95,10 @@ export function createIngress(
   };
 
   return {
-    async open(target, signal) {
+    async open(target, signal, way) {
       const ready = pool.take();
       if (ready !== undefined) {
+        if (way !== undefined) Object.assign(way, { from: "pool", ready: performance.now() });
         try {
           const opened = await upgrade(ready.conn, target, signal, ready.first);
           count.hits += 1;
@@ -100,7 +111,8 @@ export function createIngress(
         }
       }
       count.misses += 1;
-      const conn = await dialer.dial(signal);
+      const conn = await dialer.dial(signal, way);
+      if (way !== undefined) Object.assign(way, { from: "dial", ready: performance.now() });
       pool.reached();
       try {
         const opened = await upgrade(conn, target, signal);

@@ -5,6 +5,7 @@
  */
 import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -101,7 +102,9 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** Is told about each connection. */
+  readonly recorder?: Recorder;
 }
 
 /** A relay without doors and without credentials. */
@@ -133,6 +136,7 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     log,
     quiet,
+    recorder: options.recorder,
     openTimeoutMs: () => limits.openTimeoutMs,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),

@@ -437,6 +437,7 @@ async function forwarded(
   const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
   const [client, local] = await pair();
   const deps = {
+    account: "default",
     ingress: createIngress(net, () => settings),
     log,
     openTimeoutMs,
