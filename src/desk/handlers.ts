@@ -10,6 +10,7 @@ import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
+import { connections, events, type Memory, traffic } from "./remembering.ts";
 import { healthReply, listReply, profileStatus, statusReply } from "./replies.ts";
 import type {
   CertificateReport,
@@ -43,6 +44,7 @@ export interface Desk {
     /** Returns whether this is a change. */
     pause(subject: string, paused: boolean): Promise<boolean>;
   };
+  readonly memory: Memory;
   readonly log: Log;
 }
 
@@ -83,6 +85,9 @@ export const handlers: Handlers = {
     const { state, live } = profile === undefined ? desk : chosen(desk, profile);
     return healthReply(state(), live(), desk.healthUrl());
   },
+  connections: (desk, input) => connections(desk.memory, input),
+  traffic: (desk, input) => traffic(desk.memory, input),
+  events: (desk, input) => events(desk.memory, input),
   refresh,
   reload,
   pause: (desk, { host }) => setPause(desk, host, true),

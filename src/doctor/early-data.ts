@@ -109,7 +109,7 @@ async function firstLine(
   const question = Buffer.from(
     `HEAD / HTTP/1.1\r\nHost: ${target.host}\r\nUser-Agent: ${userAgent()}\r\nConnection: close\r\n\r\n`,
   );
-  const opened = await open(target, signal, early ? () => question : undefined).catch(
+  const opened = await open(target, signal, early ? { early: () => question } : {}).catch(
     (error: unknown) => {
       throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
     },

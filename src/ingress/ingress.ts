@@ -15,9 +15,13 @@ export interface Ingress {
    * `signal` bounds waiting, dial, TLS and header together. Rejects with the
    * NgrokdError of a dial or of {@link upgrade}, or with the signal's reason.
    * If `early` returned bytes, they are lost with a failed connection, and
-   * nothing is tried again.
+   * nothing is tried again. Notes its steps in `way`.
    */
-  open(target: { host: string; port: number }, signal: AbortSignal, early?: Early): Promise<Opened>;
+  open(
+    target: { host: string; port: number },
+    signal: AbortSignal,
+    options?: OpenOptions,
+  ): Promise<Opened>;
   /**
    * Drops ready connections and sessions. Call it when the settings or the
    * network have changed.
@@ -36,6 +40,22 @@ export interface Ingress {
    * the pool's connections. Undefined once one has succeeded, or lasts.
    */
   readonly trouble: NgrokdError | undefined;
+}
+
+/** The steps of a request so far, with times of performance.now(). */
+export interface Way {
+  from: "pool" | "dial" | undefined;
+  /** TCP reaches the ingress, and TLS begins; only of a dial. */
+  connected: number | undefined;
+  /** The connection to the ingress is there, TLS included. */
+  ready: number | undefined;
+}
+
+/** What else one request to the ingress has. */
+export interface OpenOptions {
+  /** Its bytes leave with the request. */
+  readonly early?: Early | undefined;
+  readonly way?: Way | undefined;
 }
 
 /** Counters since the start; `ready` and `patienceMs` are as of now. */
@@ -87,7 +107,7 @@ export function createIngress(
   };
 
   return {
-    async open(target, signal, takeEarly) {
+    async open(target, signal, { early: takeEarly, way } = {}) {
       let gone = false;
       const early =
         takeEarly &&
@@ -98,6 +118,7 @@ export function createIngress(
         });
       const ready = pool.take();
       if (ready !== undefined) {
+        if (way !== undefined) Object.assign(way, { from: "pool", ready: performance.now() });
         try {
           const opened = await upgrade(ready.conn, target, signal, { first: ready.first, early });
           count.hits += 1;
@@ -112,7 +133,8 @@ export function createIngress(
         }
       }
       count.misses += 1;
-      const conn = await dialer.dial(signal);
+      const conn = await dialer.dial(signal, way);
+      if (way !== undefined) Object.assign(way, { from: "dial", ready: performance.now() });
       pool.reached();
       try {
         const opened = await upgrade(conn, target, signal, { early });

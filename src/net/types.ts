@@ -274,6 +274,8 @@ export interface DialOptions {
    * abort rejects with the signal's NgrokdError reason, or `cancelled`.
    */
   readonly signal?: AbortSignal;
+  /** Called when the target is reached, before TLS. It must not throw. */
+  readonly connected?: (() => void) | undefined;
 }
 
 export interface ListenOptions {

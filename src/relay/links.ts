@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -73,6 +74,7 @@ export interface Link {
 }
 
 export interface LinkOptions {
+  readonly recorder?: Recorder | undefined;
   readonly net: Net;
   readonly log: Log;
   readonly quiet: QuietWatch;
@@ -83,7 +85,7 @@ export interface LinkOptions {
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
-  const { net, log, quiet, openTimeoutMs, earlyData, bufferSize } = options;
+  const { net, log, quiet, openTimeoutMs, earlyData, bufferSize, recorder } = options;
   const ingress = createIngress(
     net,
     () => credentialsOf(link),
@@ -93,6 +95,8 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     },
   );
   const forwarding: ForwardDeps = {
+    account,
+    recorder,
     ingress,
     log,
     quiet,

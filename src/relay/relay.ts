@@ -5,6 +5,7 @@
  */
 import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -103,7 +104,9 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** Is told about each connection. */
+  readonly recorder?: Recorder;
 }
 
 /** A relay without doors and without credentials. */
@@ -135,6 +138,7 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     log,
     quiet,
+    recorder: options.recorder,
     openTimeoutMs: () => limits.openTimeoutMs,
     earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,

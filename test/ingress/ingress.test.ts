@@ -252,11 +252,13 @@ describe("createIngress, over real TLS", () => {
       return one;
     };
     const silent = await pooled();
-    expect((await silent.open(target, patience(), () => undefined)).kind).toBe("accepted");
+    expect((await silent.open(target, patience(), { early: () => undefined })).kind).toBe(
+      "accepted",
+    );
     expect(silent.stats.retries).toBe(1);
     silent.close();
     const eager = await pooled();
-    const error = await failure(eager.open(target, patience(), () => bytes("eager")));
+    const error = await failure(eager.open(target, patience(), { early: () => bytes("eager") }));
     expect(error.code).toBe("aborted");
     expect(eager.stats.retries).toBe(0);
     eager.close();

@@ -518,6 +518,7 @@ async function forwarded(
   } = given;
   const [client, local] = await pair();
   const deps = {
+    account: "default",
     ingress: createIngress(net, () => settings),
     log,
     openTimeoutMs,
