@@ -13,6 +13,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "account",
     "cloud",
     "config",
+    "containers",
     "control",
     "daemon",
     "demo",
@@ -39,6 +40,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "dns",
     "exposure",
     "files",
+    "history",
     "ingress",
     "journal",
     "machine",
@@ -48,7 +50,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "relay",
   ],
   demo: ["config", "daemon", "local-cloud", "net", "observe"],
-  desk: ["account", "config", "control", "ingress", "net", "observe"],
+  desk: ["account", "config", "control", "history", "ingress", "net", "observe"],
   doctor: ["access", "cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   predecessor: ["config", "control", "desk", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
@@ -56,8 +58,10 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   machine: ["exposure", "files", "journal", "linux", "net"],
   reach: ["account", "cloud", "config", "control", "desk", "files", "ingress", "net", "relay"],
   terminal: ["desk"],
-  relay: ["access", "exposure", "ingress", "net"],
+  relay: ["access", "exposure", "history", "ingress", "net"],
+  history: [],
   access: ["net"],
+  containers: ["access"],
   ingress: ["files", "net"],
   control: ["files", "net"],
   cloud: ["files"],
@@ -88,11 +92,13 @@ const importers: Readonly<Record<string, readonly string[]>> = {
     "net/bun.ts",
     "net/bun-diag.ts",
     "net/bun-enclosure.ts",
+    "net/bun-rights.ts",
     "net/bun-routing.ts",
     "net/bun-stage.ts",
   ],
+  "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
-  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts"],
+  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
   "net/bun-tls.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
@@ -162,7 +168,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-enclosure", "-libc", "-routing", "-stage", "-tls", "-udp"];
+    const names = ["", "-enclosure", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(

@@ -24,6 +24,16 @@ export const commands: Tree = {
     description: summaries.list,
     of: from(() => import("./list.ts")),
   },
+  connections: {
+    description: summaries.connections,
+    of: from(() => import("./connections.ts")),
+  },
+  tail: {
+    description: "Show a line for each connection as it ends, until Ctrl-C",
+    of: from(() => import("./tail.ts")),
+  },
+  traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  events: { description: summaries.events, of: from(() => import("./events.ts")) },
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),
@@ -129,6 +139,10 @@ export const commands: Tree = {
   exec: {
     description: "Run a command that reaches endpoints by name, without root",
     of: from(() => import("./exec.ts")),
+  },
+  containers: {
+    description: "Print what makes the served names work in a container",
+    of: from(() => import("./containers.ts")),
   },
   plan: {
     description: "Show the changes of the next poll, without making them",

@@ -9,8 +9,10 @@ import { streamCommand } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch } from "../desk/dispatch.ts";
+import { createFeed } from "../desk/feed.ts";
 import type { DeskProfile } from "../desk/handlers.ts";
 import { createHealth } from "../desk/health-life.ts";
+import type { Memory } from "../desk/remembering.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
 import { trustFolder } from "../ingress/trust.ts";
@@ -29,7 +31,8 @@ import {
   warnOfNetwork,
   warnOfVerification,
 } from "./apply.ts";
-import { createOpening } from "./opening.ts";
+import { createChronicle } from "./chronicle.ts";
+import { type AccountStates, createOpening } from "./opening.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import {
@@ -85,6 +88,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
+  const chronicle = createChronicle(parts);
   const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
   const control = await startControlServer({
@@ -93,20 +97,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     group: socketGroup,
     readers,
     log,
-    stream: {
-      command: streamCommand,
-      take: createOpening({
-        net,
-        relay: core.relay,
-        guard: core.guard,
-        accounts: () =>
-          accounts.all.map(({ name, board }) => ({
-            account: name,
-            endpoints: board.state.endpoints,
-          })),
-        log,
-      }),
-    },
+    stream: streamsOf(core),
     handle: createDispatch({
       state,
       facts: () => factsOf(core),
@@ -116,6 +107,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       profiles: () => profilesOf(core),
       reload,
       names: core.names,
+      memory: memoryOf(core),
       log,
     }),
   });
@@ -135,8 +127,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   await health.start();
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
-  await accounts.start((one) => passHooks(parts, one, () => firstNames.get(one)?.resolve()));
-  settings.follow((jobs) => apply(parts, jobs));
+  const passed = (one: Member): void => {
+    chronicle();
+    firstNames.get(one)?.resolve();
+  };
+  await accounts.start((one) => passHooks(parts, one, () => passed(one)));
+  settings.follow(async (jobs) => {
+    await apply(parts, jobs);
+    chronicle();
+  });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair(repairs(core, watch.check, sweep));
   log.info(`ngrokd is up; control socket ${socketPath}`);
@@ -154,6 +153,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+/** What the operations about the past use. */
+function memoryOf({ history, guard }: Parts): Memory {
+  const { nameOf } = guard;
+  return { history, nameOf, feed: createFeed(history, nameOf) };
+}
+
+/** Connections to endpoints over the control socket. */
+function streamsOf({ options: { net, log }, relay, guard, accounts }: Parts) {
+  const states = (): AccountStates[] =>
+    accounts.all.map(({ name, board }) => ({ account: name, endpoints: board.state.endpoints }));
+  const take = createOpening({ net, relay, guard, accounts: states, log });
+  return { command: streamCommand, take };
 }
 
 /** The profiles, as the operations use them. */

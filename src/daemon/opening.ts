@@ -52,14 +52,14 @@ async function open(
   if (text === undefined) return await reply(conn, { success: true, data: {} }, "end");
   const target = targetOf(text, accounts());
   const { binding } = target;
-  const refusal = guard.judgeUser((await net.userOf(conn))?.uid, binding);
+  const framed = new FramedConn(conn);
+  const refusal = guard.judgeUser(framed, (await net.userOf(conn))?.uid, binding);
   if (refusal !== undefined) {
     log.warn(`${binding.key}: reset at once: ${refusal.reason}`, { hint: refusal.hint });
     throw new NgrokdError("permission", `${binding.key}: ${refusal.detail}`, {
       hint: refusal.hint,
     });
   }
-  const framed = new FramedConn(conn);
   relay.carry(target, framed, {
     async accepted() {
       await reply(conn, { success: true, data: accepted }, "stream");

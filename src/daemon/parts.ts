@@ -4,11 +4,13 @@ import { ingressSettings } from "../account/ingress-settings.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
+import { happeningsBetween } from "../desk/happenings.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { together } from "../desk/together.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { createHistory, type History } from "../history/history.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
@@ -56,6 +58,7 @@ export interface Parts {
   readonly way: WayOut;
   readonly trust: TrustKeeper;
   readonly guard: Guard;
+  readonly history: History;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
@@ -81,6 +84,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
+  const history = createHistory();
   const relay = createRelay({
     net,
     log,
@@ -89,6 +93,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     room: net.descriptors.room,
     memory: memoryLimit(),
     guard,
+    recorder: history,
   });
   const machine = machineOf(options, stateFolder);
   const link = linkOf(options, { loaded: current, stateFolder, machine });
@@ -121,11 +126,14 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     serve: serving.serve,
     log,
     keepSecret,
-    published: () => options.onState?.(carriedState({ relay, accounts })),
+    published(account, state, before) {
+      for (const happening of happeningsBetween(account, before, state)) history.tell(happening);
+      options.onState?.(carriedState({ relay, accounts }));
+    },
     changed: (member) => tellRelay({ trust, relay, accounts }, member),
   });
   const core = { options, settings, way, trust, guard };
-  return { ...core, relay, machine, names, naming, link, accounts };
+  return { ...core, history, relay, machine, names, naming, link, accounts };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {

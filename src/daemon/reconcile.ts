@@ -79,7 +79,7 @@ export async function reconcile(
   const { assignment, unserved, wildcards, remarks } = decided;
   world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
-  const { exposure, ports, network } = await shareOnFreePorts(decided.exposure, world);
+  const { exposure, ports, network } = await shareOnFreePorts(decided, world);
   await attempt(async () => await world.network?.savePorts(ports), undefined);
   await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
@@ -93,7 +93,7 @@ export async function reconcile(
     overridden = await advertise([]);
   }
   const { present } = relay;
-  const { aliases } = world.policy;
+  const { aliases } = decided;
   const listed = { exposure, unserved, wildcards, remarks, aliases, network, wanted: world.wanted };
   const facts = { ...listed, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };

@@ -63,6 +63,12 @@ export class FramedConn implements Conn, Waiter {
     }
   }
 
+  readNow(): Uint8Array | undefined {
+    const bytes = this.ready.length === 0 ? this.conn.readNow() : undefined;
+    if (bytes !== undefined) this.take(bytes);
+    return this.ready.shift();
+  }
+
   read(): Promise<Uint8Array | null> | Uint8Array | null {
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array | null>();
     const now = this.readFor({ arrived: resolve, failed: reject, drained: ignore, moved: ignore });
@@ -121,7 +127,10 @@ export class FramedConn implements Conn, Waiter {
 
   watch(watcher: Watcher | undefined): void {
     this.conn.watch(
-      watcher && { gone: (error: NgrokdError | undefined) => watcher.gone(this.failure ?? error) },
+      watcher && {
+        gone: (error) => watcher.gone(this.failure ?? error),
+        came: () => watcher.came?.(),
+      },
     );
   }
 

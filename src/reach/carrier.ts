@@ -3,6 +3,7 @@ import { onAbort } from "../model/abort.ts";
 import type { Binding } from "../model/binding.ts";
 import type { Log } from "../model/log.ts";
 import { createMeter } from "../model/meter.ts";
+import { defaultProfile } from "../model/profile.ts";
 import { isLoopback } from "../model/proxy.ts";
 import type { Caller, Conn, Net } from "../net/types.ts";
 import { type Courtesy, forward } from "../relay/forward.ts";
@@ -49,7 +50,7 @@ export function createCarrier(options: CarrierOptions): Carrier {
         return;
       }
       conns.add(client);
-      const deps = { ingress: { open }, log, quiet, openTimeoutMs };
+      const deps = { account: defaultProfile, ingress: { open }, log, quiet, openTimeoutMs };
       const all = courtesy === undefined ? deps : { ...deps, courtesy };
       forward(client, binding, createMeter(), all, ended);
     },

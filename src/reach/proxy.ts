@@ -64,7 +64,7 @@ async function follow(
   // The first request has `Connection: close`; no later one may go elsewhere.
   const client =
     speaks === "http" && name.ok
-      ? guardedConn(conn, { only: name.value, rewrite: undefined })
+      ? guardedConn(conn, { only: [name.value], rewrite: undefined })
       : conn;
   carrier.carry(client, target.binding, target.open, courtesy);
 }

@@ -4,8 +4,8 @@ import { longestHead, type RequestHead, readHead, withHost } from "./request-hea
 
 /** What is asked of each request of a connection. */
 export interface Manners {
-  /** The only host that requests may name; undefined: any. */
-  readonly only: Hostname | undefined;
+  /** The only hosts that requests may name; undefined: any. */
+  readonly only: readonly Hostname[] | undefined;
   /** Whether requests may name this host, as sent; undefined: any. */
   readonly mayName?: ((authority: string) => boolean) | undefined;
   /** The host that requests get; undefined: they keep theirs. */
@@ -148,8 +148,8 @@ class Requests implements RequestStream {
     const head = readHead(bytes, this.seen);
     if (head.kind === "more") return undefined;
     if (head.kind === "bad") return this.give(head.reason, bytes, passed);
-    if (only !== undefined && head.host !== undefined && head.host !== only) {
-      this.over = `it names ${head.host === "" ? "another host" : `the host "${head.host}"`} on a connection to "${only}"`;
+    if (only !== undefined && head.host !== undefined && !only.some((one) => one === head.host)) {
+      this.over = `it names ${head.host === "" ? "another host" : `the host "${head.host}"`} on a connection to "${only[0]}"`;
       return undefined;
     }
     if (head.authority !== undefined && mayName?.(head.authority) === false) {

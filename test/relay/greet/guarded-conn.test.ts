@@ -10,7 +10,7 @@ const other = "GET /2 HTTP/1.1\r\nHost: b.demo\r\n\r\n";
 const upgrade = "GET /ws HTTP/1.1\r\nHost: a.demo\r\nUpgrade: websocket\r\n\r\n";
 
 /** A client and a server with a guard between them. */
-async function guarded(manners: Manners = { only: host("a.demo"), rewrite: undefined }) {
+async function guarded(manners: Manners = { only: [host("a.demo")], rewrite: undefined }) {
   const [client, near] = await pair();
   const [far, server] = await pair();
   const conn = guardedConn(near, manners);
@@ -61,7 +61,7 @@ describe("guardedConn", () => {
 
   test.each([
     ["passes", "rewritten", { only: undefined, rewrite: "b.demo" }, "GET /half HTTP/1.1\r\nHo"],
-    ["drops", "judged", { only: host("a.demo"), rewrite: undefined }, ""],
+    ["drops", "judged", { only: [host("a.demo")], rewrite: undefined }, ""],
   ])("%s an unfinished head at the end of %s requests", async (_does, _kind, manners, rest) => {
     const { client, server } = await guarded(manners);
     await client.write(bytes("GET /half HTTP/1.1\r\nHo"));
