@@ -107,7 +107,7 @@ stories("endpoints for a user without root", () => {
     expect(port.json.error).toMatchObject({ hint: "its ports: 7000" });
   });
 
-  test("root keeps nothing in the home of another user, and reads no configuration there", async () => {
+  test("root keeps nothing in the home of another user, and reads nothing there", async () => {
     const env = { HOME: user.home, NGROK_API_KEY: cloud.apiKey };
     for (const flags of [[], ["--ephemeral"]]) {
       const { code, err } = await run(["/run/bin/ngrokd", "connect", "echo.demo", ...flags], {
