@@ -34,7 +34,22 @@ export interface ForwardDeps {
   readonly bufferSize?: () => number | undefined;
   /** Is told about each connection. */
   readonly recorder?: Recorder | undefined;
+  /** Without it, a client learns of a failure by a reset. */
+  readonly courtesy?: Courtesy;
 }
+
+/** Tells a client how the opening of its connection has ended. */
+export interface Courtesy {
+  /** Comes before the first byte of the endpoint. */
+  accepted(client: Conn): Promise<void> | void;
+  /** Must end the connection. */
+  failed(client: Conn, failure: OpeningFailure): void;
+}
+
+/** `refused` by the ingress, with its code. */
+export type OpeningFailure =
+  | { readonly kind: "refused"; readonly code: string; readonly text: string }
+  | { readonly kind: "failed"; readonly error: unknown };
 
 /**
  * One local connection from accept to close (design.md, "One connection"). A
@@ -94,10 +109,16 @@ class Forwarding implements SpliceUser, Watcher {
   async run(): Promise<void> {
     const { client, binding, meter, deps } = this;
     const { key } = binding;
+    let failure: OpeningFailure | undefined;
     try {
       const early = deps.earlyData === true ? createEarlyBytes(client) : undefined;
       const opened = await open(client, binding, deps, { early, way: this.trace });
-      if (opened.kind === "accepted") return this.carry(opened, early?.taken ?? 0);
+      if (opened.kind === "accepted") {
+        const taken = early?.taken ?? 0;
+        if (deps.courtesy === undefined) this.carry(opened, taken);
+        else await this.welcome(opened, taken, deps.courtesy);
+        return;
+      }
       if (opened.kind === "left") {
         countError(meter, "reset");
         this.record("left", "the client left before the connection was open");
@@ -106,6 +127,7 @@ class Forwarding implements SpliceUser, Watcher {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
         this.record("refused", meter.lastError);
+        failure = { kind: "refused", code: opened.code, text: meter.lastError };
         deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
           endpoint: key,
           code: opened.code,
@@ -115,13 +137,33 @@ class Forwarding implements SpliceUser, Watcher {
       countError(meter, kindOf(error));
       meter.lastError = reasonOf(error);
       this.record(kindOf(error), meter.lastError);
+      failure = { kind: "failed", error };
       deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
         endpoint: key,
         ...hintOf(error),
       });
     }
-    client.abort();
+    if (failure === undefined || deps.courtesy === undefined) client.abort();
+    else deps.courtesy.failed(client, failure);
     client.watch(this);
+  }
+
+  private async welcome(
+    opened: Accepted,
+    early: number,
+    { accepted }: Pick<Courtesy, "accepted">,
+  ): Promise<void> {
+    try {
+      await accepted(this.client);
+    } catch {
+      countError(this.meter, "reset");
+      this.record("reset", "the client left while its connection was opened");
+      opened.conn.abort();
+      this.client.abort();
+      this.client.watch(this);
+      return;
+    }
+    this.carry(opened, early);
   }
 
   private carry({ conn, notices }: Accepted, early: number): void {
