@@ -91,6 +91,7 @@ export function createBunNet(): Net {
       ),
     receiveDescriptors,
     heritableCopy,
+    addressOf: adoptedAddress,
     closeDescriptor,
     routing: bunRouting,
     userOf: (conn) =>

@@ -114,11 +114,25 @@ function deskWith({
       problems: [],
       warnings: [],
     }),
+    async upgrade(to) {
+      asked.push(`upgrade to ${to ?? "itself"}`);
+      return {
+        program: to ?? "/bin/ngrokd",
+        version: "1.0.0",
+        pid: 7,
+        way: "beside",
+        took_ms: 1,
+        draining: 0,
+      };
+    },
     log,
     ...parts,
   };
-  const dispatch = (request: Request, rights: Rights = "all"): Promise<unknown> =>
-    createDispatch(desk)(request, rights);
+  const dispatch = (
+    request: Request,
+    rights: Rights = "all",
+    isOwner: () => Promise<boolean> = async () => true,
+  ): Promise<unknown> => createDispatch(desk)(request, { rights, isOwner });
   return { desk, asked, log, dispatch };
 }
 
@@ -144,14 +158,23 @@ describe("a request", () => {
       expect({ code, message, hint }).toEqual({
         code: "usage",
         message: `This daemon does not know the command ${JSON.stringify(command)}`,
-        hint: "it knows status, list, health, refresh, reload, pause, resume, refresh-cert and set-api-key",
+        hint: "it knows status, list, health, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
       });
     },
   );
 
+  test("for a program is refused to members of the group, and done for root", async () => {
+    const { dispatch, asked } = deskWith();
+    const request = { command: "upgrade", args: ["/usr/bin/new"] };
+    const { code, hint } = await failure(dispatch(request, "all", async () => false));
+    expect({ code, hint, asked }).toEqual({ code: "permission", hint: "use sudo", asked: [] });
+    await dispatch(request, "all", async () => true);
+    expect(asked).toEqual(["upgrade to /usr/bin/new"]);
+  });
+
   test.each(operationNames)("for %s of a user who may read changes nothing", async (command) => {
     const { dispatch, asked } = deskWith();
-    const change = operations[command].kind === "change";
+    const change = operations[command].kind !== "read";
     const end = await dispatch({ command, args: ["key"] }, "read").then(
       () => "answered",
       ({ code, message }) => `${code}: ${message}`,
