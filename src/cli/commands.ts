@@ -24,6 +24,16 @@ export const commands: Tree = {
     description: summaries.list,
     of: from(() => import("./list.ts")),
   },
+  connections: {
+    description: summaries.connections,
+    of: from(() => import("./connections.ts")),
+  },
+  tail: {
+    description: "Show a line for each connection as it ends, until Ctrl-C",
+    of: from(() => import("./tail.ts")),
+  },
+  traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  events: { description: summaries.events, of: from(() => import("./events.ts")) },
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),
@@ -122,6 +132,10 @@ export const commands: Tree = {
         of: from(() => import("./service/logs.ts")),
       },
     },
+  },
+  containers: {
+    description: "Print what makes the served names work in a container",
+    of: from(() => import("./containers.ts")),
   },
   plan: {
     description: "Show the changes of the next poll, without making them",

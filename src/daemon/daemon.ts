@@ -8,8 +8,10 @@ import { watchFile } from "../config/file-watch.ts";
 import type { ControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch } from "../desk/dispatch.ts";
+import { createFeed } from "../desk/feed.ts";
 import type { Desk, DeskProfile } from "../desk/handlers.ts";
 import { createHealth, type Health } from "../desk/health-life.ts";
+import type { Memory } from "../desk/remembering.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
 import type { Successor } from "../handover/leaving.ts";
@@ -28,6 +30,7 @@ import {
   warnOfNetwork,
   warnOfVerification,
 } from "./apply.ts";
+import { createChronicle } from "./chronicle.ts";
 import { createHandover, enter, type Handover, openControl } from "./handover.ts";
 import { type Leave, leave } from "./leave.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
@@ -90,6 +93,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { socket_path: socketPath } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
+  const chronicle = createChronicle(parts);
   const handover = createHandover(core);
   const desk = deskOf(parts, handover);
   const open = (): Promise<ControlServer> => openControl(core, createDispatch(desk), handover);
@@ -111,11 +115,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   await health.start();
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
-  await accounts.start((one) => passHooks(parts, one, () => firstNames.get(one)?.resolve()));
+  const passed = (one: Member): void => {
+    chronicle();
+    firstNames.get(one)?.resolve();
+  };
+  await accounts.start((one) => passHooks(parts, one, () => passed(one)));
   const served = Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {});
   const control = lock ?? (await open());
   if (inheritance !== undefined) await enter(core, inheritance, served);
-  settings.follow((jobs) => apply(parts, jobs));
+  settings.follow(async (jobs) => {
+    await apply(parts, jobs);
+    chronicle();
+  });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair(repairs(core, watch.check, sweep));
   const running = { watch, repair, control };
@@ -153,8 +164,15 @@ function deskOf(parts: Parts & { readonly health: Health }, { upgrade }: Handove
     reload: () => reloadUnlessStopping(parts),
     upgrade,
     names,
+    memory: memoryOf(parts),
     log: options.log,
   };
+}
+
+/** What the operations about the past use. */
+function memoryOf({ history, guard }: Parts): Memory {
+  const { nameOf } = guard;
+  return { history, nameOf, feed: createFeed(history, nameOf) };
 }
 
 /** The profiles, as the operations use them. */

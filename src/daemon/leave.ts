@@ -99,6 +99,7 @@ export async function leave(
   ended.abort();
   await reported;
   await passed;
+  parts.history.stop();
   // The successor owns the hosts file by now, so this changes nothing there.
   await machine.release();
   await link.close();

@@ -3,6 +3,7 @@ import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
+import { happeningsBetween } from "../desk/happenings.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { together } from "../desk/together.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
@@ -10,6 +11,7 @@ import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import type { Child } from "../handover/leaving.ts";
 import type { Way } from "../handover/protocol.ts";
+import { createHistory, type History } from "../history/history.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
@@ -72,6 +74,7 @@ export interface Parts {
   readonly way: WayOut;
   readonly trust: TrustKeeper;
   readonly guard: Guard;
+  readonly history: History;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
@@ -98,6 +101,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
+  const history = createHistory();
   const relay = createRelay({
     net,
     log,
@@ -106,6 +110,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     room: net.descriptors.room,
     memory: memoryLimit(),
     guard,
+    recorder: history,
   });
   const machine = machineOf(options, stateFolder);
   const link = linkOf(options, { loaded: current, stateFolder, machine });
@@ -139,11 +144,14 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     log,
     keepSecret,
     inherited: (name) => options.inheritance?.list(name),
-    published: () => options.onState?.(carriedState({ relay, accounts })),
+    published(account, state, before) {
+      for (const happening of happeningsBetween(account, before, state)) history.tell(happening);
+      options.onState?.(carriedState({ relay, accounts }));
+    },
     changed: (member) => tellRelay({ trust, relay, accounts }, member),
   });
   const core = { options, settings, way, trust, guard };
-  return { ...core, relay, machine, names, naming, link, serving, accounts };
+  return { ...core, history, relay, machine, names, naming, link, serving, accounts };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {

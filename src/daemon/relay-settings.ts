@@ -12,6 +12,7 @@ export function relayLimits({ forward, access, names }: Config): RelayLimits {
   const { min, max, idle_timeout: seconds } = forward.pool;
   return {
     openTimeoutMs: forward.open_timeout * 1000,
+    earlyData: forward.early_data === "on",
     idleMs: forward.idle_timeout * 1000,
     halfClosedMs: forward.half_close_timeout * 1000,
     drainMs: forward.drain_timeout * 1000,

@@ -50,6 +50,7 @@ export async function stop(
   heritage?.close();
   const { cut } = await relay.drain(hurry);
   await Promise.race([heritage?.ended, sleep(drainMs(parts) + graceMs, undefined, { ref: false })]);
+  parts.history.stop();
   await link.close();
   await health.close();
   await control.close();

@@ -32,10 +32,12 @@ export interface Waiter {
   failed(error: NgrokdError): void;
 }
 
-/** Called when a connection's descriptor is free. Must not throw. */
+/** Watches over a connection while nobody reads. Must not throw. */
 export interface Watcher {
-  /** See {@link Conn.closed}. */
+  /** The descriptor is free. See {@link Conn.closed}. */
   gone(error: NgrokdError | undefined): void;
+  /** Bytes have come, and no read waits for them. See {@link Conn.readNow}. */
+  came?(): void;
 }
 
 export interface Conn {
@@ -79,6 +81,11 @@ export interface Conn {
    * after that. Dropped after our own close() or abort().
    */
   unread(bytes: Uint8Array): void;
+  /**
+   * {@link read} of bytes that are here already. Undefined if there are none,
+   * for whatever reason: it neither waits nor throws.
+   */
+  readNow(): Uint8Array | undefined;
   /** {@link read} without a promise: undefined if `waiter` is called later. */
   readFor(waiter: Waiter): Uint8Array | null | undefined;
   /**
@@ -267,6 +274,8 @@ export interface DialOptions {
    * abort rejects with the signal's NgrokdError reason, or `cancelled`.
    */
   readonly signal?: AbortSignal;
+  /** Called when the target is reached, before TLS. It must not throw. */
+  readonly connected?: (() => void) | undefined;
 }
 
 export interface ListenOptions {
