@@ -33,6 +33,7 @@ export const commands: Tree = {
     of: from(() => import("./tail.ts")),
   },
   traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  dashboard: { description: summaries.dashboard, of: from(() => import("./dashboard.ts")) },
   events: { description: summaries.events, of: from(() => import("./events.ts")) },
   health: {
     description: summaries.health,

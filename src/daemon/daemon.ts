@@ -7,10 +7,10 @@ import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
 import { startControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
-import { createDispatch } from "../desk/dispatch.ts";
+import { createDispatch, runOperation } from "../desk/dispatch.ts";
 import { createFeed } from "../desk/feed.ts";
-import type { DeskProfile } from "../desk/handlers.ts";
-import { createHealth } from "../desk/health-life.ts";
+import type { Desk, DeskProfile } from "../desk/handlers.ts";
+import { createHealth, type Health } from "../desk/health-life.ts";
 import type { Memory } from "../desk/remembering.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
@@ -19,9 +19,11 @@ import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { type RepairDeps, startRepair } from "../machine/repair.ts";
 import { socketGroup } from "../model/access.ts";
-import type { HostPort } from "../model/host-port.ts";
+import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
+import type { ApiDeps } from "../web/api.ts";
+import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import {
   apply,
@@ -85,28 +87,23 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   warnOfNetwork(core);
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
-  const parts = { ...core, health };
-  const chronicle = createChronicle(parts);
-  const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
+  const desk = deskOf(core, { health, reload, web: () => web });
+  const api: ApiDeps = {
+    run: (name, input) => runOperation(desk, name, input),
+    feed: desk.memory.feed,
+  };
+  const web: Web = createWeb({ net, address: () => webAddress(core), api, log });
+  const parts = { ...core, health, web };
+  const chronicle = createChronicle(parts);
   const control = await startControlServer({
     net,
     path: socketPath,
     group: socketGroup,
     readers,
     log,
-    handle: createDispatch({
-      state,
-      facts: () => factsOf(core),
-      live: () => liveness(accounts),
-      healthUrl: () => health.url,
-      settings,
-      profiles: () => profilesOf(core),
-      reload,
-      names: core.names,
-      memory: memoryOf(core),
-      log,
-    }),
+    handle: createDispatch(desk),
+    web: createSocketWeb(api).accept,
   });
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
   try {
@@ -122,7 +119,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await control.close();
     throw error;
   }
-  await health.start();
+  await Promise.all([health.start(), web.start()]);
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
   const passed = (one: Member): void => {
     chronicle();
@@ -139,7 +136,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   way.tell();
 
   return {
-    state,
+    state: desk.state,
     live: () => liveness(accounts),
     firstNames: Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {}),
     drainMs: () => drainMs(core),
@@ -150,6 +147,32 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+/** The parts that the operations use. */
+function deskOf(
+  parts: Parts,
+  { health, reload, web }: { health: Health; reload: Desk["reload"]; web: () => Web },
+): Desk {
+  return {
+    state: () => currentState({ ...parts, health, web: web() }),
+    facts: () => factsOf(parts),
+    live: () => liveness(parts.accounts),
+    healthUrl: () => health.url,
+    settings: parts.settings,
+    profiles: () => profilesOf(parts),
+    reload,
+    names: parts.names,
+    memory: memoryOf(parts),
+    dashboardLink: (how) => web().link(how),
+    log: parts.options.log,
+  };
+}
+
+/** Undefined if no dashboard is served. */
+function webAddress({ settings }: Parts): HostPort | undefined {
+  const address = parseHostPort(settings.current.config.server.dashboard_address);
+  return address.ok ? address.value : undefined;
 }
 
 /** What the operations about the past use. */

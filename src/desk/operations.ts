@@ -4,7 +4,7 @@
  * read it; handlers.ts has the function of each row.
  */
 import * as z from "zod/mini";
-import { connectionsSchema, eventsSchema, trafficSchema } from "./history-schemas.ts";
+import { connectionsSchema, eventsSchema, linkSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
   healthSchema,
@@ -138,6 +138,14 @@ export const operations = {
       wait: "If there are none, wait so many seconds for the next one",
     },
     reply: eventsSchema,
+    patienceMs: short,
+  },
+  dashboard: {
+    summary: summaries.dashboard,
+    kind: "change",
+    input: z.object({ write: flag }),
+    help: { write: "The page may change something: pause, refresh and the like" },
+    reply: linkSchema,
     patienceMs: short,
   },
   refresh: {
