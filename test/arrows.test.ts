@@ -13,6 +13,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "account",
     "cloud",
     "config",
+    "containers",
     "control",
     "daemon",
     "demo",
@@ -25,6 +26,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "machine",
     "net",
     "observe",
+    "reach",
     "service",
     "terminal",
   ],
@@ -55,11 +57,13 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "linux", "net"],
+  reach: ["account", "cloud", "config", "control", "files", "ingress", "net", "relay"],
   terminal: ["desk"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],
   web: ["control", "desk", "net", "observe"],
   access: ["net"],
+  containers: ["access"],
   ingress: ["files", "net"],
   control: ["files", "net"],
   cloud: ["files"],
@@ -85,9 +89,18 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
   "net/bun-diag.ts": ["net/bun.ts"],
-  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts", "net/bun-routing.ts", "net/bun-stage.ts"],
+  "net/bun-enclosure.ts": ["net/bun.ts"],
+  "net/bun-libc.ts": [
+    "net/bun.ts",
+    "net/bun-diag.ts",
+    "net/bun-enclosure.ts",
+    "net/bun-rights.ts",
+    "net/bun-routing.ts",
+    "net/bun-stage.ts",
+  ],
+  "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
-  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts"],
+  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
   "net/bun-tls.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
@@ -157,7 +170,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-libc", "-routing", "-stage", "-tls", "-udp"];
+    const names = ["", "-enclosure", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(

@@ -137,6 +137,18 @@ export const commands: Tree = {
       },
     },
   },
+  containers: {
+    description: "Print what makes the served names work in a container",
+    of: from(() => import("./containers.ts")),
+  },
+  connect: {
+    description: "Reach endpoints without root: a local port, a proxy, or stdio",
+    of: from(() => import("./connect.ts")),
+  },
+  exec: {
+    description: "Run a command that reaches endpoints by name, without root",
+    of: from(() => import("./exec.ts")),
+  },
   plan: {
     description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),

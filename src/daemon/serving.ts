@@ -12,9 +12,10 @@ import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
 import type { Names } from "../names/names.ts";
+import { suffixesFor } from "../names/suffixes.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
-import { namePolicy, namesBelow, subjectsOf, wordNow } from "./name-policy.ts";
+import { namePolicy, namesBelow, subjectsOf, wordNow, zonesOf } from "./name-policy.ts";
 import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
@@ -136,6 +137,7 @@ async function reconcileNow(
     below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
     assignment: machine.assignment,
     reservedPorts: config.forward.reserved_ports,
+    isPublicDomain: (await suffixesFor(zonesOf(all))).isDomain,
   });
   const policy = { ...ofMachine, ...ofNames };
   // A reload may change the ground during the reconcile.

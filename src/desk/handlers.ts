@@ -198,8 +198,9 @@ async function setApiKey(
   if (moved !== undefined)
     log.info(`This machine has moved to the key's account. ${moved.farewell}`);
   await pass();
-  const override = loaded().origins["api.key"].startsWith("environment")
-    ? " At the next start NGROK_API_KEY in the environment overrides it."
+  const origin = loaded().origins["api.key"];
+  const override = origin.startsWith("environment ")
+    ? ` At the next start ${origin.slice("environment ".length)} in the environment overrides it.`
     : "";
   const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.${override}`;
   const { registration } = state();

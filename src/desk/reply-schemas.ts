@@ -38,6 +38,7 @@ const listItemSchema = z.object({
   url: z.string(),
   local_listener: z.boolean(),
   network_port: z.number(),
+  /** `virtual`, or an address: an interface is told by the one it has. */
   listen_interface: z.string(),
   wildcard: z._default(z.boolean(), false),
   /** The part after the `*.` of a wildcard; empty otherwise. */

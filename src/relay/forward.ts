@@ -12,6 +12,7 @@ import type { Log } from "../model/log.ts";
 import { countError, countRefusal, type ErrorKind, type Meter } from "../model/meter.ts";
 import { isCut } from "../net/errors.ts";
 import { addressText, type Conn, type Watcher } from "../net/types.ts";
+import { createEarlyBytes, type EarlyBytes } from "./early.ts";
 import { refusalOf } from "./greet/guarded-conn.ts";
 import type { QuietWatch } from "./quiet.ts";
 import { type Direction, type SpliceEnd, type SpliceUser, startSplice } from "./splice.ts";
@@ -22,6 +23,8 @@ export interface ForwardDeps {
   readonly log: Log;
   /** One deadline for dial, TLS and header, in milliseconds. */
   readonly openTimeoutMs: number;
+  /** Whether the client's first bytes leave with the request. */
+  readonly earlyData?: boolean;
   /** Ends silent connections; without it they may be silent for ever. */
   readonly quiet?: QuietWatch;
   /**
@@ -31,7 +34,22 @@ export interface ForwardDeps {
   readonly bufferSize?: () => number | undefined;
   /** Is told about each connection. */
   readonly recorder?: Recorder | undefined;
+  /** Without it, a client learns of a failure by a reset. */
+  readonly courtesy?: Courtesy;
 }
+
+/** Tells a client how the opening of its connection has ended. */
+export interface Courtesy {
+  /** Comes before the first byte of the endpoint. */
+  accepted(client: Conn): Promise<void> | void;
+  /** Must end the connection. */
+  failed(client: Conn, failure: OpeningFailure): void;
+}
+
+/** `refused` by the ingress, with its code. */
+export type OpeningFailure =
+  | { readonly kind: "refused"; readonly code: string; readonly text: string }
+  | { readonly kind: "failed"; readonly error: unknown };
 
 /**
  * One local connection from accept to close (design.md, "One connection"). A
@@ -91,9 +109,16 @@ class Forwarding implements SpliceUser, Watcher {
   async run(): Promise<void> {
     const { client, binding, meter, deps } = this;
     const { key } = binding;
+    let failure: OpeningFailure | undefined;
     try {
-      const opened = await open(client, binding, deps, this.trace);
-      if (opened.kind === "accepted") return this.carry(opened);
+      const early = deps.earlyData === true ? createEarlyBytes(client) : undefined;
+      const opened = await open(client, binding, deps, { early, way: this.trace });
+      if (opened.kind === "accepted") {
+        const taken = early?.taken ?? 0;
+        if (deps.courtesy === undefined) this.carry(opened, taken);
+        else await this.welcome(opened, taken, deps.courtesy);
+        return;
+      }
       if (opened.kind === "left") {
         countError(meter, "reset");
         this.record("left", "the client left before the connection was open");
@@ -102,6 +127,7 @@ class Forwarding implements SpliceUser, Watcher {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
         this.record("refused", meter.lastError);
+        failure = { kind: "refused", code: opened.code, text: meter.lastError };
         deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
           endpoint: key,
           code: opened.code,
@@ -111,16 +137,36 @@ class Forwarding implements SpliceUser, Watcher {
       countError(meter, kindOf(error));
       meter.lastError = reasonOf(error);
       this.record(kindOf(error), meter.lastError);
+      failure = { kind: "failed", error };
       deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
         endpoint: key,
         ...hintOf(error),
       });
     }
-    client.abort();
+    if (failure === undefined || deps.courtesy === undefined) client.abort();
+    else deps.courtesy.failed(client, failure);
     client.watch(this);
   }
 
-  private carry({ conn, notices }: Accepted): void {
+  private async welcome(
+    opened: Accepted,
+    early: number,
+    { accepted }: Pick<Courtesy, "accepted">,
+  ): Promise<void> {
+    try {
+      await accepted(this.client);
+    } catch {
+      countError(this.meter, "reset");
+      this.record("reset", "the client left while its connection was opened");
+      opened.conn.abort();
+      this.client.abort();
+      this.client.watch(this);
+      return;
+    }
+    this.carry(opened, early);
+  }
+
+  private carry({ conn, notices }: Accepted, early: number): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
@@ -128,6 +174,7 @@ class Forwarding implements SpliceUser, Watcher {
     this.turn = now;
     if (this.trace !== undefined) deps.recorder?.opened(this.trace);
     meter.lastError = "";
+    if (early > 0) this.carried("a->b", early);
     // Every connection may bring the same notice: at this log level repeats are
     // counted and not logged.
     const said = noticesText(notices);
@@ -188,7 +235,7 @@ async function open(
   client: Conn,
   binding: Binding,
   { ingress, openTimeoutMs }: ForwardDeps,
-  trace: Trace | undefined,
+  { early, way }: { early: EarlyBytes | undefined; way: Trace | undefined },
 ): Promise<Opened | { kind: "left" }> {
   const attempt = new AbortController();
   const timer = setTimeout(() => {
@@ -196,9 +243,14 @@ async function open(
       new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`),
     );
   }, openTimeoutMs);
-  client.watch({ gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")) });
+  client.watch({
+    gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")),
+    came: () => early?.came(),
+  });
   try {
-    return await ingress.open(binding, attempt.signal, trace);
+    await early?.wait();
+    attempt.signal.throwIfAborted();
+    return await ingress.open(binding, attempt.signal, { early: early?.take, way });
   } catch (error) {
     if (error === attempt.signal.reason && isNgrokdError(error, "cancelled"))
       return { kind: "left" };

@@ -2,7 +2,7 @@
 import type { Guard, Shared } from "../access/guard.ts";
 import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
-import type { Doorway, Route } from "../exposure/exposure.ts";
+import { type Doorway, namesOf, type Route } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
@@ -208,7 +208,7 @@ function mannersFor(
   if (speaks === undefined && !rewrite) return undefined;
   const authority = binding.port === 80 ? binding.host : binding.key;
   return {
-    only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    only: speaks === "http" && match.kind === "name" ? namesOf(match) : undefined,
     mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
     rewrite: rewrite ? authority : undefined,
   };

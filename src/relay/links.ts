@@ -79,12 +79,13 @@ export interface LinkOptions {
   readonly log: Log;
   readonly quiet: QuietWatch;
   readonly openTimeoutMs: () => number;
+  readonly earlyData: () => boolean;
   readonly poolLimits: () => PoolLimits;
   readonly bufferSize: () => number | undefined;
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
-  const { net, log, quiet, openTimeoutMs, bufferSize, recorder } = options;
+  const { net, log, quiet, openTimeoutMs, earlyData, bufferSize, recorder } = options;
   const ingress = createIngress(
     net,
     () => credentialsOf(link),
@@ -102,6 +103,9 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     bufferSize,
     get openTimeoutMs() {
       return openTimeoutMs();
+    },
+    get earlyData() {
+      return earlyData();
     },
   };
   const link: Link = { credentials: undefined, ingress, forwarding };

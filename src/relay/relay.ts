@@ -64,6 +64,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
 export interface RelayLimits {
   /** For dial, TLS and upgrade of one connection together. */
   readonly openTimeoutMs: number;
+  /** Whether a client's first bytes leave with the request for its endpoint. */
+  readonly earlyData: boolean;
   readonly idleMs: number;
   readonly halfClosedMs: number;
   /** For the open connections of a closed door. */
@@ -138,6 +140,7 @@ export function createRelay(options: RelayOptions): Relay {
     quiet,
     recorder: options.recorder,
     openTimeoutMs: () => limits.openTimeoutMs,
+    earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
   });
