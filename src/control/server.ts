@@ -51,6 +51,11 @@ export interface ControlOptions {
   readonly takers?: Readonly<
     Record<string, (conn: Conn, args: readonly string[]) => Promise<void>>
   >;
+  /**
+   * Takes a client that speaks HTTP. `onMove` is to be called whenever bytes
+   * have moved.
+   */
+  readonly web?: (conn: Conn, rights: Rights, onMove: () => void) => void;
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
@@ -258,7 +263,13 @@ async function serve(
   try {
     if (place === undefined) return await send(conn, refusal(busyText), limits.reply);
     const away = rights === "turned away";
-    const text = await within(away ? turnedAwayMs : limits.request, conn, () => readRequest(conn));
+    const ms = away ? turnedAwayMs : limits.request;
+    const speech = await within(ms, conn, () => firstBytes(conn));
+    if (speech === "http" && options.web !== undefined && !away) {
+      options.web(conn, rights, () => place.rest());
+      return;
+    }
+    const text = await within(ms, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
     place.work();
     const isOwner = (): Promise<boolean> => isOwnUser(options.net, conn);
@@ -406,6 +417,18 @@ async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
     }
     return text.trim() === "" ? undefined : parsed(text);
   }
+}
+
+/**
+ * Looks at the first bytes. A request of ours begins with a brace, and one of
+ * HTTP with its method.
+ */
+async function firstBytes(conn: Conn): Promise<"http" | "ours"> {
+  const bytes = await conn.read();
+  if (bytes === null) return "ours";
+  conn.unread(bytes);
+  const [first = 0] = bytes;
+  return first >= 0x41 && first <= 0x5a ? "http" : "ours";
 }
 
 function isWholeJson(text: string): boolean {

@@ -7,7 +7,7 @@ import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
 import type { ControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
-import { createDispatch } from "../desk/dispatch.ts";
+import { createDispatch, runOperation } from "../desk/dispatch.ts";
 import { createFeed } from "../desk/feed.ts";
 import type { Desk, DeskProfile } from "../desk/handlers.ts";
 import { createHealth, type Health } from "../desk/health-life.ts";
@@ -19,9 +19,11 @@ import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { type RepairDeps, startRepair } from "../machine/repair.ts";
-import type { HostPort } from "../model/host-port.ts";
+import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
+import type { ApiDeps } from "../web/api.ts";
+import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import {
   apply,
@@ -92,11 +94,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   warnOfNetwork(core);
   const { socket_path: socketPath } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
-  const parts = { ...core, health };
-  const chronicle = createChronicle(parts);
   const handover = createHandover(core);
-  const desk = deskOf(parts, handover);
-  const open = (): Promise<ControlServer> => openControl(core, createDispatch(desk), handover);
+  const desk = deskOf(core, { health, handover, web: () => web });
+  const api: ApiDeps = {
+    run: (name, input) => runOperation(desk, name, input),
+    feed: desk.memory.feed,
+  };
+  const web: Web = createWeb({ net, address: () => webAddress(core), api, log });
+  const parts = { ...core, health, web };
+  const chronicle = createChronicle(parts);
+  const clients = { handle: createDispatch(desk), web: createSocketWeb(api).accept };
+  const open = (): Promise<ControlServer> => openControl(core, clients, handover);
   const isSuccessor = inheritance?.heritage !== undefined;
   const lock = isSuccessor ? undefined : await open();
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
@@ -123,6 +131,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const served = Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {});
   const control = lock ?? (await open());
   if (inheritance !== undefined) await enter(core, inheritance, served);
+  await web.start();
   settings.follow(async (jobs) => {
     await apply(parts, jobs);
     chronicle();
@@ -152,21 +161,31 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
 }
 
-function deskOf(parts: Parts & { readonly health: Health }, { upgrade }: Handover): Desk {
-  const { settings, accounts, names, health, options } = parts;
+/** The parts that the operations use. */
+function deskOf(
+  parts: Parts,
+  { health, handover, web }: { health: Health; handover: Handover; web: () => Web },
+): Desk {
   return {
-    state: () => currentState(parts),
+    state: () => currentState({ ...parts, health, web: web() }),
     facts: () => factsOf(parts),
-    live: () => liveness(accounts),
+    live: () => liveness(parts.accounts),
     healthUrl: () => health.url,
-    settings,
+    settings: parts.settings,
     profiles: () => profilesOf(parts),
     reload: () => reloadUnlessStopping(parts),
-    upgrade,
-    names,
+    upgrade: handover.upgrade,
+    names: parts.names,
     memory: memoryOf(parts),
-    log: options.log,
+    dashboardLink: (how) => web().link(how),
+    log: parts.options.log,
   };
+}
+
+/** Undefined if no dashboard is served. */
+function webAddress({ settings }: Parts): HostPort | undefined {
+  const address = parseHostPort(settings.current.config.server.dashboard_address);
+  return address.ok ? address.value : undefined;
 }
 
 /** What the operations about the past use. */
