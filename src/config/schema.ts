@@ -174,11 +174,25 @@ const ownShape = {
         "is removed; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
+    handover_timeout: setting(z.int().min(0).max(604_800).default(43_200), {
+      description:
+        "How long open connections may continue in the old process after `ngrokd upgrade` or " +
+        "`ngrokd service restart`; then they are reset.",
+      allowed: "a whole number, 0 to 604800",
+    }),
     rewrite_host: setting(z.boolean().default(false), {
       description:
         "Whether each request to an HTTP endpoint gets the endpoint's own name as its Host, " +
         "for clients that use an address or another port. TLS is never opened.",
       allowed: "true or false",
+    }),
+    early_data: setting(z.enum(["off", "on"]).default("off"), {
+      description:
+        "Whether the client's first bytes, at most 16 KiB, leave together with the request for " +
+        "the endpoint. A new connection then costs one round trip less. It fails, and is not " +
+        "tried again, if the connection to the ingress proves dead. `ngrokd doctor " +
+        "--early-data HOST` tries whether ngrok's ingress supports it.",
+      allowed: "off or on",
     }),
     reserved_ports: setting(z.array(z.int().min(1).max(65_535)).default([22]).readonly(), {
       description:

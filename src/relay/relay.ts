@@ -5,6 +5,7 @@
  */
 import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -19,7 +20,7 @@ import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe"> {
+export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -52,6 +53,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
    * reason.
    */
   trouble(account: string): NgrokdError | undefined;
+  /** See {@link Doors.leave}; the limit is that of new connections. */
+  leave(): Promise<void>;
   /**
    * Closes all doors, waits for open connections (see {@link Doors.drain}), and
    * closes the ready ones.
@@ -63,6 +66,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
 export interface RelayLimits {
   /** For dial, TLS and upgrade of one connection together. */
   readonly openTimeoutMs: number;
+  /** Whether a client's first bytes leave with the request for its endpoint. */
+  readonly earlyData: boolean;
   readonly idleMs: number;
   readonly halfClosedMs: number;
   /** For the open connections of a closed door. */
@@ -101,7 +106,9 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** Is told about each connection. */
+  readonly recorder?: Recorder;
 }
 
 /** A relay without doors and without credentials. */
@@ -133,7 +140,9 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     log,
     quiet,
+    recorder: options.recorder,
     openTimeoutMs: () => limits.openTimeoutMs,
+    earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
   });
@@ -144,6 +153,8 @@ export function createRelay(options: RelayOptions): Relay {
     draining: doors.draining,
     mend: doors.mend,
     probe: doors.probe,
+    meters: doors.meters,
+    add: doors.add,
     async apply(steps) {
       const failures = await doors.apply(steps, limits.drainMs);
       links.serve(doors.present);
@@ -168,6 +179,7 @@ export function createRelay(options: RelayOptions): Relay {
       return { open, limit, ingress: links.stats(account), strangers, departed };
     },
     trouble: (account) => links.of(account).ingress.trouble,
+    leave: () => doors.leave(limits.openTimeoutMs),
     async drain(hurry) {
       links.serve(new Map());
       const end = await doors.drain(limits.drainMs, hurry);

@@ -30,7 +30,8 @@ export function linuxLinks(routing: Routing): LinkSystem {
   return {
     async routes() {
       const links = askFor(routing, "links", linksIn);
-      const own = new Set([...devices.values()].map(({ index }) => index));
+      const inherited = links.filter(({ name }) => routing.inherited.includes(name));
+      const own = new Set([...devices.values(), ...inherited].map(({ index }) => index));
       return foreignRoutes(askFor(routing, "routes", routesIn), links, own);
     },
     hold: async (grounds) => hold(routing, devices, grounds),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import type { VirtualGround } from "../../../src/exposure/ground.ts";
@@ -39,8 +40,10 @@ function kernelThatFails(failing: "links" | "up" | "address") {
   const routing: Routing = {
     tun(name) {
       open.add(name);
-      return { close: () => void open.delete(name) };
+      return { fd: -1, close: () => void open.delete(name) };
     },
+    adoptTun: () => assert.fail("nothing is inherited"),
+    inherited: [],
     ask(request) {
       const type = request[4];
       if (open.size > 0 && type === failingType) return { messages: [], errno: 105 };
