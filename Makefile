@@ -20,7 +20,7 @@ bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test soak chaos check fmt proto bench dist install clean
+.PHONY: help build demo test vm-test soak chaos check fmt proto bench dist install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: chec
 
 test: dist/ngrokd ## Run all checks, tests and stories
 	@$(bun) test/run.ts
+
+vm-test: dist/ngrokd ## Stories on a virtual machine: boots, clocks, full disks, real resolvers (root)
+	@$(bun) test --timeout=120000 ./test/vm/
 
 soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5); SOAK_SEED repeats a run
 	@$(bun) test/soak/main.ts
