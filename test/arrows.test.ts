@@ -26,6 +26,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "machine",
     "net",
     "observe",
+    "reach",
     "service",
     "terminal",
   ],
@@ -39,6 +40,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "dns",
     "exposure",
     "files",
+    "history",
     "ingress",
     "journal",
     "machine",
@@ -48,14 +50,16 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "relay",
   ],
   demo: ["config", "daemon", "local-cloud", "net", "observe"],
-  desk: ["account", "config", "control", "ingress", "net", "observe"],
+  desk: ["account", "config", "control", "history", "ingress", "net", "observe"],
   doctor: ["access", "cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   predecessor: ["config", "control", "desk", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "linux", "net"],
+  reach: ["account", "cloud", "config", "control", "files", "ingress", "net", "relay"],
   terminal: ["desk"],
-  relay: ["access", "exposure", "ingress", "net"],
+  relay: ["access", "exposure", "history", "ingress", "net"],
+  history: [],
   access: ["net"],
   containers: ["access"],
   ingress: ["files", "net"],
@@ -83,9 +87,18 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
   "net/bun-diag.ts": ["net/bun.ts"],
-  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts", "net/bun-routing.ts", "net/bun-stage.ts"],
+  "net/bun-enclosure.ts": ["net/bun.ts"],
+  "net/bun-libc.ts": [
+    "net/bun.ts",
+    "net/bun-diag.ts",
+    "net/bun-enclosure.ts",
+    "net/bun-rights.ts",
+    "net/bun-routing.ts",
+    "net/bun-stage.ts",
+  ],
+  "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
-  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts"],
+  "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
   "net/bun-tls.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
@@ -155,7 +168,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-libc", "-routing", "-stage", "-tls", "-udp"];
+    const names = ["", "-enclosure", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(

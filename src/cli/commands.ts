@@ -24,6 +24,16 @@ export const commands: Tree = {
     description: summaries.list,
     of: from(() => import("./list.ts")),
   },
+  connections: {
+    description: summaries.connections,
+    of: from(() => import("./connections.ts")),
+  },
+  tail: {
+    description: "Show a line for each connection as it ends, until Ctrl-C",
+    of: from(() => import("./tail.ts")),
+  },
+  traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  events: { description: summaries.events, of: from(() => import("./events.ts")) },
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),
@@ -125,6 +135,14 @@ export const commands: Tree = {
   containers: {
     description: "Print what makes the served names work in a container",
     of: from(() => import("./containers.ts")),
+  },
+  connect: {
+    description: "Reach endpoints without root: a local port, a proxy, or stdio",
+    of: from(() => import("./connect.ts")),
+  },
+  exec: {
+    description: "Run a command that reaches endpoints by name, without root",
+    of: from(() => import("./exec.ts")),
   },
   plan: {
     description: "Show the changes of the next poll, without making them",

@@ -180,6 +180,14 @@ const ownShape = {
         "for clients that use an address or another port. TLS is never opened.",
       allowed: "true or false",
     }),
+    early_data: setting(z.enum(["off", "on"]).default("off"), {
+      description:
+        "Whether the client's first bytes, at most 16 KiB, leave together with the request for " +
+        "the endpoint. A new connection then costs one round trip less. It fails, and is not " +
+        "tried again, if the connection to the ingress proves dead. `ngrokd doctor " +
+        "--early-data HOST` tries whether ngrok's ingress supports it.",
+      allowed: "off or on",
+    }),
     reserved_ports: setting(z.array(z.int().min(1).max(65_535)).default([22]).readonly(), {
       description:
         "Ports that no endpoint gets: while one is served, a program such as sshd cannot be " +

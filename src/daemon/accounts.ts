@@ -10,7 +10,7 @@ import type { Log } from "../model/log.ts";
 import { type Moment, moment } from "../model/moment.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { defaultProfile } from "../model/profile.ts";
-import type { EndpointState } from "../model/state.ts";
+import type { EndpointState, State } from "../model/state.ts";
 import type { Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
 import { writeLines } from "./lines.ts";
@@ -56,7 +56,7 @@ export interface AccountsDeps {
   readonly keepSecret: (secret: string) => void;
   readonly startedAt?: Moment;
   /** Called with every change of a published state. */
-  readonly published: () => void;
+  readonly published: (account: string, state: State, before: State) => void;
   /** Called when a member's identity has changed. */
   readonly changed: (member: Member) => void;
 }
@@ -153,7 +153,7 @@ function createMember(
   const log = isDefault ? deps.log : logOf(deps.log, name);
   const { config } = loaded();
   const first = firstState(config, startedAt, isDefault ? undefined : name);
-  const board = createBoard(first, deps.published);
+  const board = createBoard(first, (state, before) => deps.published(name, state, before));
   const account = createAccount({
     name,
     stateFolder: stateFolderOf(config.server),

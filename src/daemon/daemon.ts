@@ -8,8 +8,10 @@ import { watchFile } from "../config/file-watch.ts";
 import { startControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch } from "../desk/dispatch.ts";
+import { createFeed } from "../desk/feed.ts";
 import type { DeskProfile } from "../desk/handlers.ts";
 import { createHealth } from "../desk/health-life.ts";
+import type { Memory } from "../desk/remembering.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
 import { trustFolder } from "../ingress/trust.ts";
@@ -28,6 +30,7 @@ import {
   warnOfNetwork,
   warnOfVerification,
 } from "./apply.ts";
+import { createChronicle } from "./chronicle.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import {
@@ -83,6 +86,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
+  const chronicle = createChronicle(parts);
   const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
   const control = await startControlServer({
@@ -100,6 +104,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       profiles: () => profilesOf(core),
       reload,
       names: core.names,
+      memory: memoryOf(core),
       log,
     }),
   });
@@ -119,8 +124,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   await health.start();
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
-  await accounts.start((one) => passHooks(parts, one, () => firstNames.get(one)?.resolve()));
-  settings.follow((jobs) => apply(parts, jobs));
+  const passed = (one: Member): void => {
+    chronicle();
+    firstNames.get(one)?.resolve();
+  };
+  await accounts.start((one) => passHooks(parts, one, () => passed(one)));
+  settings.follow(async (jobs) => {
+    await apply(parts, jobs);
+    chronicle();
+  });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair(repairs(core, watch.check, sweep));
   log.info(`ngrokd is up; control socket ${socketPath}`);
@@ -138,6 +150,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+/** What the operations about the past use. */
+function memoryOf({ history, guard }: Parts): Memory {
+  const { nameOf } = guard;
+  return { history, nameOf, feed: createFeed(history, nameOf) };
 }
 
 /** The profiles, as the operations use them. */

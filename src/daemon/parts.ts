@@ -1,13 +1,16 @@
 import { createGuard, type Guard } from "../access/guard.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
+import { ingressSettings } from "../account/ingress-settings.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
+import { happeningsBetween } from "../desk/happenings.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { together } from "../desk/together.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { createHistory, type History } from "../history/history.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
@@ -29,7 +32,7 @@ import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Accounts, createAccounts, type Member } from "./accounts.ts";
 import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
-import { ingressSettings, relayLimits } from "./relay-settings.ts";
+import { relayLimits } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";
@@ -55,6 +58,7 @@ export interface Parts {
   readonly way: WayOut;
   readonly trust: TrustKeeper;
   readonly guard: Guard;
+  readonly history: History;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
@@ -80,6 +84,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
+  const history = createHistory();
   const relay = createRelay({
     net,
     log,
@@ -88,6 +93,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     room: net.descriptors.room,
     memory: memoryLimit(),
     guard,
+    recorder: history,
   });
   const machine = machineOf(options, stateFolder);
   const link = linkOf(options, { loaded: current, stateFolder, machine });
@@ -120,11 +126,14 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     serve: serving.serve,
     log,
     keepSecret,
-    published: () => options.onState?.(carriedState({ relay, accounts })),
+    published(account, state, before) {
+      for (const happening of happeningsBetween(account, before, state)) history.tell(happening);
+      options.onState?.(carriedState({ relay, accounts }));
+    },
     changed: (member) => tellRelay({ trust, relay, accounts }, member),
   });
   const core = { options, settings, way, trust, guard };
-  return { ...core, relay, machine, names, naming, link, accounts };
+  return { ...core, history, relay, machine, names, naming, link, accounts };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {

@@ -44,6 +44,7 @@ export async function stop(
   await machine.clear();
   await machine.release();
   const { cut } = await relay.drain(hurry);
+  parts.history.stop();
   await link.close();
   await health.close();
   await control.close();

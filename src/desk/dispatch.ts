@@ -5,6 +5,7 @@ import { type Desk, handlers } from "./handlers.ts";
 import {
   type Input,
   isOperation,
+  type Operation,
   type OperationName,
   operationNames,
   operations,
@@ -20,9 +21,15 @@ import { inputOf } from "./words.ts";
 export function createDispatch(desk: Desk): (request: Request, rights: Rights) => Promise<unknown> {
   return async ({ command, args }, rights) => {
     if (!isOperation(command)) throw unknownOperation(command);
-    if (rights === "read" && operations[command].kind !== "read") throw onlyReads(command);
+    if (!isAllowed(command, rights)) throw notAllowed(command);
     return await runOperation(desk, command, inputOf(operations[command], args ?? []));
   };
+}
+
+/** Pure: whether a client with these rights may run an operation. */
+export function isAllowed(name: OperationName, rights: Rights): boolean {
+  const { kind, isPersonal = false }: Operation = operations[name];
+  return rights === "all" || (kind === "read" && !isPersonal);
 }
 
 /**
@@ -40,10 +47,12 @@ export async function runOperation<N extends OperationName>(
   return await handlers[name](desk, input.data as Input<N>);
 }
 
-const onlyReads = (command: OperationName): NgrokdError =>
+const notAllowed = (command: OperationName): NgrokdError =>
   new NgrokdError(
     "permission",
-    `This user may ask the daemon, and not change it: "${command}" is refused`,
+    operations[command].kind === "read"
+      ? `This user may not see who uses the endpoints: "${command}" is refused`
+      : `This user may ask the daemon, and not change it: "${command}" is refused`,
     { hint: "use sudo, or let this user in: `sudo ngrokd service install --group-add NAME`" },
   );
 

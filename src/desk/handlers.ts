@@ -10,6 +10,7 @@ import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
+import { connections, events, type Memory, traffic } from "./remembering.ts";
 import { healthReply, listReply, profileStatus, statusReply } from "./replies.ts";
 import type {
   CertificateReport,
@@ -43,6 +44,7 @@ export interface Desk {
     /** Returns whether this is a change. */
     pause(subject: string, paused: boolean): Promise<boolean>;
   };
+  readonly memory: Memory;
   readonly log: Log;
 }
 
@@ -83,6 +85,9 @@ export const handlers: Handlers = {
     const { state, live } = profile === undefined ? desk : chosen(desk, profile);
     return healthReply(state(), live(), desk.healthUrl());
   },
+  connections: (desk, input) => connections(desk.memory, input),
+  traffic: (desk, input) => traffic(desk.memory, input),
+  events: (desk, input) => events(desk.memory, input),
   refresh,
   reload,
   pause: (desk, { host }) => setPause(desk, host, true),
@@ -189,8 +194,9 @@ async function setApiKey(
   if (moved !== undefined)
     log.info(`This machine has moved to the key's account. ${moved.farewell}`);
   await pass();
-  const override = loaded().origins["api.key"].startsWith("environment")
-    ? " At the next start NGROK_API_KEY in the environment overrides it."
+  const origin = loaded().origins["api.key"];
+  const override = origin.startsWith("environment ")
+    ? ` At the next start ${origin.slice("environment ".length)} in the environment overrides it.`
     : "";
   const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.${override}`;
   const { registration } = state();

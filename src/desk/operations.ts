@@ -4,6 +4,7 @@
  * read it; handlers.ts has the function of each row.
  */
 import * as z from "zod/mini";
+import { connectionsSchema, eventsSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
   healthSchema,
@@ -20,6 +21,11 @@ export interface Operation {
   readonly summary: string;
   /** Whether it only reads, or changes the daemon or the machine. */
   readonly kind: "read" | "change";
+  /**
+   * It tells about persons, such as who connects to what. Other users of this
+   * machine may not ask it.
+   */
+  readonly isPersonal?: boolean;
   /** The arguments, by name; each is a flag but for {@link word}. */
   readonly input: z.ZodMiniObject;
   /** The argument that is a word on a command line. */
@@ -36,6 +42,11 @@ const flag = z.optional(z.boolean());
 const profile = z.optional(z.string());
 const profileHelp = { profile: "Only this profile of the configuration" };
 const none = z.object({});
+const host = z.optional(z.string());
+const hostHelp = "Only this endpoint: its host name, or host:port";
+/** A whole number, also as a word. */
+const whole = (least: number, most: number) =>
+  z.optional(z.coerce.number().check(z.int(), z.minimum(least), z.maximum(most)));
 /** For the daemon's own memory and files. */
 const short = 30_000;
 /** For several calls of ngrok's API; the daemon bounds each of them. */
@@ -73,6 +84,60 @@ export const operations = {
     input: z.object({ profile }),
     help: profileHelp,
     reply: healthSchema,
+    patienceMs: short,
+  },
+  connections: {
+    summary: summaries.connections,
+    kind: "read",
+    isPersonal: true,
+    input: z.object({
+      host,
+      state: z.optional(z.enum(["open", "ended"])),
+      limit: whole(1, 10_000),
+    }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      state: "Only those that are open, or that have ended",
+      limit: "The most connections of the reply; 100 if it is not given",
+    },
+    reply: connectionsSchema,
+    patienceMs: short,
+  },
+  traffic: {
+    summary: summaries.traffic,
+    kind: "read",
+    input: z.object({ host, seconds: whole(1, 900), step: whole(1, 900), each: flag }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      seconds: "How far back it goes; 900 if it is not given",
+      step: "The seconds of a slot; 15 if it is not given",
+      each: "Also each endpoint with traffic by itself",
+    },
+    reply: trafficSchema,
+    patienceMs: short,
+  },
+  events: {
+    summary: summaries.events,
+    kind: "read",
+    isPersonal: true,
+    input: z.object({
+      host,
+      after: z.optional(z.string()),
+      kinds: z.optional(z.string()),
+      limit: whole(1, 1000),
+      wait: whole(0, 25),
+    }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      after: "The `next` of an earlier reply: only what came later",
+      kinds: "Only these kinds, such as `poll,connection`",
+      limit: "The most events of the reply; 100 if it is not given",
+      wait: "If there are none, wait so many seconds for the next one",
+    },
+    reply: eventsSchema,
     patienceMs: short,
   },
   refresh: {

@@ -5,6 +5,7 @@
  */
 import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -63,6 +64,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
 export interface RelayLimits {
   /** For dial, TLS and upgrade of one connection together. */
   readonly openTimeoutMs: number;
+  /** Whether a client's first bytes leave with the request for its endpoint. */
+  readonly earlyData: boolean;
   readonly idleMs: number;
   readonly halfClosedMs: number;
   /** For the open connections of a closed door. */
@@ -101,7 +104,9 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** Is told about each connection. */
+  readonly recorder?: Recorder;
 }
 
 /** A relay without doors and without credentials. */
@@ -133,7 +138,9 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     log,
     quiet,
+    recorder: options.recorder,
     openTimeoutMs: () => limits.openTimeoutMs,
+    earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
   });

@@ -82,6 +82,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   ingressEndpoint: "ingress.example:1",
   "server.log_level": "debug",
   "server.log_format": "json",
+  "forward.early_data": "on",
   "server.socket_read": "all",
   "server.health_address": "0.0.0.0",
   "server.health_hosts": "[monitored.example]",

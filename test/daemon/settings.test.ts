@@ -205,6 +205,7 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "forward.half_close_timeout",
     "forward.drain_timeout",
     "forward.rewrite_host",
+    "forward.early_data",
     "forward.max_connections",
     "forward.max_connections_per_endpoint",
     "dns.clients",

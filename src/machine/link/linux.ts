@@ -32,10 +32,10 @@ export function linuxLinks(routing: Routing): LinkSystem {
   return {
     async routes(device) {
       const links = askFor(routing, "links", linksIn);
+      const inherited = links.filter(({ name }) => routing.inherited.includes(name));
       const left = goInterface(device, links, askFor(routing, "addresses", addressesIn));
-      const own = new Set(
-        [...devices.values(), ...(left === undefined ? [] : [left])].map(({ index }) => index),
-      );
+      const others = left === undefined ? inherited : [...inherited, left];
+      const own = new Set([...devices.values(), ...others].map(({ index }) => index));
       return foreignRoutes(askFor(routing, "routes", routesIn), links, own);
     },
     hold: async (grounds) => hold(routing, devices, grounds),

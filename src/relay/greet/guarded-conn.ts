@@ -61,6 +61,12 @@ class GuardedConn implements Conn, Waiter {
     }
   }
 
+  readNow(): Uint8Array | undefined {
+    const bytes = this.conn.readNow();
+    if (bytes !== undefined) this.ready.push(...this.requests.take(bytes));
+    return this.next() ?? undefined;
+  }
+
   read(): Promise<Uint8Array | null> | Uint8Array | null {
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array | null>();
     const now = this.readFor({ arrived: resolve, failed: reject, drained: ignore, moved: ignore });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import type { VirtualGround } from "../../../src/exposure/ground.ts";
@@ -87,8 +88,10 @@ function kernelWith(kind: string, addresses: readonly string[]) {
       done.push(`make ${name}`);
       if (there.size > 0) throw new Error("there is one of this name");
       there.add("tun");
-      return { close: () => undefined };
+      return { fd: -1, close: () => undefined };
     },
+    adoptTun: () => assert.fail("nothing is inherited"),
+    inherited: [],
     ask(request) {
       const is = (bodies: readonly Uint8Array[], type: number) => {
         return { messages: bodies.map((body) => ({ type, body })), errno: 0 };
@@ -121,8 +124,10 @@ function kernelThatFails(failing: "links" | "up" | "address") {
   const routing: Routing = {
     tun(name) {
       open.add(name);
-      return { close: () => void open.delete(name) };
+      return { fd: -1, close: () => void open.delete(name) };
     },
+    adoptTun: () => assert.fail("nothing is inherited"),
+    inherited: [],
     ask(request) {
       const type = request[4];
       if (open.size > 0 && type === failingType) return { messages: [], errno: 105 };
