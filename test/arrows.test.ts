@@ -59,7 +59,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "linux", "net"],
-  reach: ["account", "cloud", "config", "control", "files", "ingress", "net", "relay"],
+  reach: ["account", "cloud", "config", "control", "desk", "files", "ingress", "net", "relay"],
   terminal: ["desk"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],

@@ -5,7 +5,8 @@
  */
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
-import type { ControlServer } from "../control/server.ts";
+import { streamCommand } from "../control/protocol.ts";
+import type { ControlServer, Taker } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch, runOperation } from "../desk/dispatch.ts";
 import { createFeed } from "../desk/feed.ts";
@@ -35,6 +36,7 @@ import {
 import { createChronicle } from "./chronicle.ts";
 import { createHandover, enter, type Handover, openControl } from "./handover.ts";
 import { type Leave, leave } from "./leave.ts";
+import { type AccountStates, createOpening } from "./opening.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import {
@@ -103,7 +105,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const web: Web = createWeb({ net, address: () => webAddress(core), api, log });
   const parts = { ...core, health, web };
   const chronicle = createChronicle(parts);
-  const clients = { handle: createDispatch(desk), web: createSocketWeb(api).accept };
+  const clients = {
+    handle: createDispatch(desk),
+    web: createSocketWeb(api).accept,
+    takers: { [streamCommand]: streamsOf(core) },
+  };
   const open = (): Promise<ControlServer> => openControl(core, clients, handover);
   const isSuccessor = inheritance?.heritage !== undefined;
   const lock = isSuccessor ? undefined : await open();
@@ -192,6 +198,13 @@ function webAddress({ settings }: Parts): HostPort | undefined {
 function memoryOf({ history, guard }: Parts): Memory {
   const { nameOf } = guard;
   return { history, nameOf, feed: createFeed(history, nameOf) };
+}
+
+/** Connections to endpoints over the control socket. */
+function streamsOf({ options: { net, log }, relay, guard, accounts }: Parts): Taker {
+  const states = (): AccountStates[] =>
+    accounts.all.map(({ name, board }) => ({ account: name, endpoints: board.state.endpoints }));
+  return { who: "anybody", take: createOpening({ net, relay, guard, accounts: states, log }) };
 }
 
 /** The profiles, as the operations use them. */
