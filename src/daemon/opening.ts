@@ -1,5 +1,5 @@
 import type { Guard } from "../access/guard.ts";
-import type { Reply, Request } from "../control/protocol.ts";
+import type { Reply } from "../control/protocol.ts";
 import type { Rights } from "../control/rights.ts";
 import { errorReply } from "../control/server.ts";
 import type { Target } from "../exposure/exposure.ts";
@@ -35,20 +35,19 @@ export interface AccountStates {
  */
 export function createOpening(
   deps: OpeningDeps,
-): (conn: Conn, request: Request, rights: Rights) => void {
-  return (conn, request, rights) =>
-    void open(conn, request, rights, deps).catch((error: unknown) => refuse(conn, error));
+): (conn: Conn, args: readonly string[], rights: Rights) => void {
+  return (conn, args, rights) =>
+    void open(conn, args, rights, deps).catch((error: unknown) => refuse(conn, error));
 }
 
 async function open(
   conn: Conn,
-  { args }: Request,
+  [text]: readonly string[],
   rights: Rights,
   { net, relay, guard, accounts, log }: OpeningDeps,
 ): Promise<void> {
   if (rights !== "all")
     throw new NgrokdError("permission", "This user may ask the daemon, and not use its identity");
-  const [text] = args ?? [];
   if (text === undefined) return await reply(conn, { success: true, data: {} }, "end");
   const target = targetOf(text, accounts());
   const { binding } = target;

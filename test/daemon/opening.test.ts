@@ -63,7 +63,7 @@ async function opened(
     accounts: () => accounts,
     log: silentLog,
   });
-  open(far, { command: "open", args }, rights);
+  open(far, args ?? [], rights);
   const reply: unknown = JSON.parse(await read(near));
   near.close();
   return { reply, target };

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Connection, Event } from "../../src/desk/history-schemas.ts";
 import { type Cloud, registered } from "../support/cloud.ts";
-import { binary, type Daemon, ngrokd, serve, start } from "../support/ngrokd.ts";
+import { binary, type Daemon, ngrokd, run, serve, start } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -13,7 +13,7 @@ const linesOf = (text: string): string[] => text.split("\n").filter((line) => li
 
 /** One whole request with a connection of its own. */
 async function visit(name: string): Promise<void> {
-  await (await fetch(`http://${name}/`, { headers: { connection: "close" } })).text();
+  expect((await run(["curl", "-sS", `http://${name}/`])).code).toBe(0);
 }
 
 const connectionsOf = async (words: string): Promise<Connection[]> =>
