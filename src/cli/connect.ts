@@ -73,6 +73,7 @@ export default command({
       own: args.own === true,
       socket: args.socket,
       pooled: !wishes.stdio,
+      judged: wishes.direct || wishes.pac,
       stop,
       hurry,
     });
@@ -211,7 +212,7 @@ function proxyOptions(
     log: logTo(say),
     direct: direct ? loaded.proxy : undefined,
     pac: pac
-      ? () => pacText(way.listed, { http: at("http-proxy"), socks: at("socks") })
+      ? () => pacText(way.served, { http: at("http-proxy"), socks: at("socks") })
       : undefined,
   };
 }

@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly socket: string | undefined;
   /** Whether many connections are expected, so that a pool pays. */
   readonly pooled: boolean;
+  /** Whether other hosts are reached beside the endpoints. */
+  readonly judged: boolean;
   /** See `Io`. */
   readonly stop: AbortSignal;
   readonly hurry: AbortSignal;
@@ -96,7 +98,7 @@ async function daemonWay(options: SessionOptions): Promise<Way | undefined> {
 }
 
 async function ownWay(loaded: Loaded, options: SessionOptions): Promise<Way> {
-  const { net, log, ephemeral, pooled, stop, hurry } = options;
+  const { net, log, ephemeral, pooled, judged, stop, hurry } = options;
   await checkStateFolder(stateFolderOf(loaded.config.server));
   const { min, max, idle_timeout: seconds } = loaded.config.forward.pool;
   const pool = pooled
@@ -104,7 +106,7 @@ async function ownWay(loaded: Loaded, options: SessionOptions): Promise<Way> {
     : { min: 0, max: 0, idleTimeoutMs: 0 };
   // An operator for this run alone has to be known before it can be deleted.
   const giveUp = ephemeral ? hurry : stop;
-  return await openOwnWay({ net, loaded, log, ephemeral, pool, giveUp });
+  return await openOwnWay({ net, loaded, log, ephemeral, pool, judged, giveUp });
 }
 
 /** What killed runs have left; beside the other work. */

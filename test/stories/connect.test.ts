@@ -119,7 +119,7 @@ stories("endpoints for a user without root", () => {
       });
       expect(err).toContain("hint:  run this without sudo, or set XDG_STATE_HOME");
     }
-    const state = { HOME: user.home, XDG_STATE_HOME: "/run/root-state" };
+    const state = { HOME: user.home, XDG_STATE_HOME: "/run/story/state" };
     const own = await run(["/run/bin/ngrokd", "connect", "echo.demo"], { env: state });
     expect(own.err).toContain("There is no API key");
   });

@@ -223,7 +223,7 @@ int main(int n, char **words) {
     const config = join(user.home, ".config/ngrokd/config.yml");
     const { out } = await run(
       ["/run/bin/ngrokd", "exec", "--config", config, "--", "curl", "-sS", "http://hello.demo/"],
-      { env: { XDG_STATE_HOME: "/run/root-state" } },
+      { env: { XDG_STATE_HOME: "/run/story/state" } },
     );
     expect(out).toBe("hello");
     expect(readFileSync("/etc/hosts", "utf8")).toBe(foreignHosts);
