@@ -79,6 +79,7 @@ export const commands: Tree = {
     description: summaries.reload,
     of: from(() => import("./reload.ts")),
   },
+  upgrade: { description: summaries.upgrade, of: from(() => import("./upgrade.ts")) },
   pause: { description: summaries.pause, of: from(() => import("./pause.ts")) },
   resume: { description: summaries.resume, of: from(() => import("./resume.ts")) },
   config: {

@@ -181,6 +181,12 @@ const ownShape = {
         "is removed; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
+    handover_timeout: setting(z.int().min(0).max(604_800).default(43_200), {
+      description:
+        "How long open connections may continue in the old process after `ngrokd upgrade` or " +
+        "`ngrokd service restart`; then they are reset.",
+      allowed: "a whole number, 0 to 604800",
+    }),
     rewrite_host: setting(z.boolean().default(false), {
       description:
         "Whether each request to an HTTP endpoint gets the endpoint's own name as its Host, " +

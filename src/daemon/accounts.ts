@@ -1,5 +1,6 @@
 import { type Account, createAccount, type PassHooks } from "../account/account.ts";
 import type { Fetch } from "../cloud/exchange.ts";
+import type { LastList } from "../cloud/last-list.ts";
 import type { Loaded } from "../config/load.ts";
 import { ofProfile, profilesOf } from "../config/profiles.ts";
 import { changeLines } from "../desk/tell.ts";
@@ -54,6 +55,8 @@ export interface AccountsDeps {
   readonly serve: Serving["serve"];
   readonly log: Log;
   readonly keepSecret: (secret: string) => void;
+  /** The list of the daemon before this one. */
+  readonly inherited?: (name: string) => LastList | undefined;
   readonly startedAt?: Moment;
   /** Called with every change of a published state. */
   readonly published: (account: string, state: State, before: State) => void;
@@ -161,6 +164,7 @@ function createMember(
     fetch: deps.fetch,
     log,
     keepSecret,
+    inherited: deps.inherited?.(name),
     serving: () => servedBindings(relay, name),
     async serve(listed) {
       const reconciled = await serve(name, listed);

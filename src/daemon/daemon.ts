@@ -5,7 +5,8 @@
  */
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
-import { startControlServer } from "../control/server.ts";
+import { streamCommand } from "../control/protocol.ts";
+import type { ControlServer, Taker } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch, runOperation } from "../desk/dispatch.ts";
 import { createFeed } from "../desk/feed.ts";
@@ -14,11 +15,11 @@ import { createHealth, type Health } from "../desk/health-life.ts";
 import type { Memory } from "../desk/remembering.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
+import type { Successor } from "../handover/leaving.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { type RepairDeps, startRepair } from "../machine/repair.ts";
-import { socketGroup } from "../model/access.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
@@ -33,6 +34,9 @@ import {
   warnOfVerification,
 } from "./apply.ts";
 import { createChronicle } from "./chronicle.ts";
+import { createHandover, enter, type Handover, openControl } from "./handover.ts";
+import { type Leave, leave } from "./leave.ts";
+import { type AccountStates, createOpening } from "./opening.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import {
@@ -70,25 +74,30 @@ export interface Daemon {
    * many of them were cut, after the drain time or when `hurry` aborted.
    */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
+  /** Settles when another program has taken over, or is to. */
+  readonly left: Promise<Successor>;
+  /** Waits for open connections; all else is the successor's now. */
+  readonly leave: (signals: Pick<Leave, "stop" | "hurry">) => Promise<{ cut: number }>;
 }
 
 /**
  * Starts everything; the steps that may fail come before those with effects.
  * The control socket is first, since it makes this daemon the only one. Then
- * the leftovers of an earlier run are removed, and then the polls begin.
- * Rejects if the daemon cannot run at all, and retries all else.
+ * the leftovers of an earlier run are removed, and then the polls begin. A
+ * successor opens the control socket last: until then the old daemon is in
+ * charge. Rejects if the daemon cannot run at all, and retries all else.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { net, log } = options;
+  const { net, log, inheritance } = options;
   const core = await createParts(options);
   const { settings, accounts, machine, link, way } = core;
   warnOfVerification(core);
   warnOfAccess(core);
   warnOfNetwork(core);
-  const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
+  const { socket_path: socketPath } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
-  const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
-  const desk = deskOf(core, { health, reload, web: () => web });
+  const handover = createHandover(core);
+  const desk = deskOf(core, { health, handover, web: () => web });
   const api: ApiDeps = {
     run: (name, input) => runOperation(desk, name, input),
     feed: desk.memory.feed,
@@ -96,63 +105,72 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const web: Web = createWeb({ net, address: () => webAddress(core), api, log });
   const parts = { ...core, health, web };
   const chronicle = createChronicle(parts);
-  const control = await startControlServer({
-    net,
-    path: socketPath,
-    group: socketGroup,
-    readers,
-    log,
+  const clients = {
     handle: createDispatch(desk),
     web: createSocketWeb(api).accept,
-  });
+    takers: { [streamCommand]: streamsOf(core) },
+  };
+  const open = (): Promise<ControlServer> => openControl(core, clients, handover);
+  const isSuccessor = inheritance?.heritage !== undefined;
+  const lock = isSuccessor ? undefined : await open();
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
   try {
     await machine.prepare();
     await core.names.load();
     await sweep();
     // A crash may have left our section, with names that nothing serves now.
-    if (await machine.clear())
+    if (inheritance?.hasDoors !== true && (await machine.clear()))
       log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
     await link.settle(groundWish(settings.current.config.net));
   } catch (error) {
     await machine.release();
-    await control.close();
+    await lock?.close();
     throw error;
   }
-  await Promise.all([health.start(), web.start()]);
+  await health.start();
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
   const passed = (one: Member): void => {
     chronicle();
     firstNames.get(one)?.resolve();
   };
   await accounts.start((one) => passHooks(parts, one, () => passed(one)));
+  const served = Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {});
+  const control = lock ?? (await open());
+  if (inheritance !== undefined) await enter(core, inheritance, served);
+  await web.start();
   settings.follow(async (jobs) => {
     await apply(parts, jobs);
     chronicle();
   });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair(repairs(core, watch.check, sweep));
+  const running = { watch, repair, control };
   log.info(`ngrokd is up; control socket ${socketPath}`);
   way.tell();
 
   return {
     state: desk.state,
-    live: () => liveness(accounts),
-    firstNames: Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {}),
+    live: desk.live,
+    firstNames: served,
     drainMs: () => drainMs(core),
     refresh: async () => void (await Promise.all(accounts.all.map((one) => one.account.pass()))),
-    reload,
+    reload: desk.reload,
     get healthUrl() {
       return health.url;
     },
-    stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
+    stop: (hurry) => stop(parts, running, hurry),
+    left: handover.leaving.left,
+    async leave(signals) {
+      const successor = await handover.leaving.left;
+      return await leave(parts, running, { ...signals, successor, known: handover.known });
+    },
   };
 }
 
 /** The parts that the operations use. */
 function deskOf(
   parts: Parts,
-  { health, reload, web }: { health: Health; reload: Desk["reload"]; web: () => Web },
+  { health, handover, web }: { health: Health; handover: Handover; web: () => Web },
 ): Desk {
   return {
     state: () => currentState({ ...parts, health, web: web() }),
@@ -161,7 +179,8 @@ function deskOf(
     healthUrl: () => health.url,
     settings: parts.settings,
     profiles: () => profilesOf(parts),
-    reload,
+    reload: () => reloadUnlessStopping(parts),
+    upgrade: handover.upgrade,
     names: parts.names,
     memory: memoryOf(parts),
     dashboardLink: (how) => web().link(how),
@@ -179,6 +198,13 @@ function webAddress({ settings }: Parts): HostPort | undefined {
 function memoryOf({ history, guard }: Parts): Memory {
   const { nameOf } = guard;
   return { history, nameOf, feed: createFeed(history, nameOf) };
+}
+
+/** Connections to endpoints over the control socket. */
+function streamsOf({ options: { net, log }, relay, guard, accounts }: Parts): Taker {
+  const states = (): AccountStates[] =>
+    accounts.all.map(({ name, board }) => ({ account: name, endpoints: board.state.endpoints }));
+  return { who: "anybody", take: createOpening({ net, relay, guard, accounts: states, log }) };
 }
 
 /** The profiles, as the operations use them. */

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FileWatch } from "../config/file-watch.ts";
+import type { ControlServer } from "../control/server.ts";
 import type { Health } from "../desk/health-life.ts";
 import type { Web } from "../web/web.ts";
 import type { Parts } from "./parts.ts";
@@ -12,7 +14,7 @@ export const drainMs = ({ settings }: Parts): number =>
 export interface Running {
   readonly watch: FileWatch;
   readonly repair: { stop(): Promise<void> };
-  readonly control: { close(): Promise<void> };
+  readonly control: Pick<ControlServer, "close" | "leave">;
 }
 
 /**
@@ -44,7 +46,11 @@ export async function stop(
   await parts.naming.stop();
   await machine.clear();
   await machine.release();
+  // The daemon before this one has only the time of this stop, too.
+  const heritage = options.inheritance?.heritage;
+  heritage?.close();
   const { cut } = await relay.drain(hurry);
+  await Promise.race([heritage?.ended, sleep(drainMs(parts) + graceMs, undefined, { ref: false })]);
   parts.history.stop();
   await link.close();
   await health.close();
@@ -53,5 +59,7 @@ export async function stop(
   log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);
   return { cut };
 }
+
+const graceMs = 2000;
 
 const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -140,6 +140,7 @@ export function factsOf(parts: Parts): DaemonFacts {
     fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     dns: naming.report,
+    predecessor: options.inheritance?.predecessor,
     ...scheduleOf(accounts.all),
   };
 }

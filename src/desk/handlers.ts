@@ -19,6 +19,7 @@ import type {
   RefreshReport,
   ReloadReport,
   Status,
+  UpgradeReport,
 } from "./reply-schemas.ts";
 
 /** The parts of the daemon that the operations use. */
@@ -39,6 +40,8 @@ export interface Desk {
   readonly profiles: () => readonly DeskProfile[];
   /** Returns undefined if the daemon is stopping. */
   readonly reload: () => Promise<ReloadReport | undefined>;
+  /** Hands over to a program; by default to this one's own file. */
+  readonly upgrade: (to: string | undefined) => Promise<UpgradeReport>;
   /** The names that are paused. */
   readonly names: {
     readonly paused: ReadonlySet<string>;
@@ -94,6 +97,7 @@ export const handlers: Handlers = {
   dashboard: ({ dashboardLink }, { write = false }) => dashboardLink({ write }),
   refresh,
   reload,
+  upgrade: (desk, { to }) => desk.upgrade(to === "" ? undefined : to),
   pause: (desk, { host }) => setPause(desk, host, true),
   resume: (desk, { host }) => setPause(desk, host, false),
   "refresh-cert": refreshCertificate,

@@ -13,14 +13,18 @@ import {
   refreshSchema,
   reloadSchema,
   statusSchema,
+  upgradeSchema,
 } from "./reply-schemas.ts";
 import { summaries } from "./summaries.ts";
 
 export interface Operation {
   /** One line for people. */
   readonly summary: string;
-  /** Whether it only reads, or changes the daemon or the machine. */
-  readonly kind: "read" | "change";
+  /**
+   * Whether it only reads, or changes the daemon or the machine. `owner`: only
+   * root and the daemon's own user may ask for it.
+   */
+  readonly kind: "read" | "change" | "owner";
   /**
    * It tells about persons, such as who connects to what. Other users of this
    * machine may not ask it.
@@ -166,6 +170,15 @@ export const operations = {
   },
   pause: { summary: summaries.pause, ...ofOneName },
   resume: { summary: summaries.resume, ...ofOneName },
+  upgrade: {
+    summary: summaries.upgrade,
+    kind: "owner",
+    input: z.object({ to: z.optional(z.string()) }),
+    word: "to",
+    help: { to: "The new program; default: the running one's own file" },
+    reply: upgradeSchema,
+    patienceMs: long,
+  },
   "refresh-cert": {
     summary: summaries["refresh-cert"],
     kind: "change",
@@ -200,5 +213,8 @@ export type ReplyTo<N extends OperationName> = z.infer<(typeof operations)[N]["r
 
 /** In the table's order. */
 export const operationNames = Object.keys(operations) as OperationName[];
+
+/** Those that are served over HTTP: the owner's need the control socket. */
+export const webOperationNames = operationNames.filter((name) => operations[name].kind !== "owner");
 
 export const isOperation = (name: string): name is OperationName => Object.hasOwn(operations, name);

@@ -12,6 +12,7 @@ export const summaries = {
   dashboard: "Print a link to the dashboard, which works once",
   refresh: "Poll ngrok now, and wait for the result",
   reload: "Read the configuration again, and apply the changes",
+  upgrade: "Go on with a new program; no connection is refused or lost",
   pause: "Take an endpoint's name away from this machine for a while",
   resume: "Serve a paused name again",
   "refresh-cert": "Renew the client certificate if it is due",

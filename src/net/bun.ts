@@ -92,6 +92,7 @@ export function createBunNet(): Net {
       ),
     receiveDescriptors,
     heritableCopy,
+    addressOf: adoptedAddress,
     closeDescriptor,
     routing: bunRouting,
     enclosure: bunEnclosure,

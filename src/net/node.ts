@@ -64,6 +64,7 @@ export function createNodeNet(): Net {
     sendDescriptors: () => Promise.reject(noDescriptors()),
     receiveDescriptors: () => Promise.reject(noDescriptors()),
     heritableCopy: () => Promise.resolve(undefined),
+    addressOf: (fd) => Promise.reject(notAdopted(fd, "this runtime cannot")),
     closeDescriptor,
     routing: () =>
       Promise.reject(

@@ -286,6 +286,8 @@ export interface ListenOptions {
    * with `address-unavailable`.
    */
   readonly routed?: boolean;
+  /** It is closed at once: only whether the place is free is of interest. */
+  readonly trial?: boolean;
 }
 
 /** An interface that exists as long as any process has it open. */
@@ -423,6 +425,11 @@ export interface Net {
    * process becomes it. Undefined if this runtime cannot.
    */
   heritableCopy(fd: number): Promise<number | undefined>;
+  /**
+   * The address of a listening descriptor that another process has opened.
+   * Rejects as {@link adopt}.
+   */
+  addressOf(fd: number): Promise<Address>;
   /** Closes a descriptor that nothing has adopted. Never throws. */
   closeDescriptor(fd: number): void;
   /**

@@ -37,7 +37,7 @@ export async function startHealthServer(
   net: Net,
   { host, port }: HostPort,
   source: HealthSource,
-): Promise<{ url: string; close(): void }> {
+): Promise<{ url: string; close(): void; leave(): void }> {
   const app = healthApp(source);
   try {
     const server = await startHttpServer({
@@ -48,7 +48,8 @@ export async function startHealthServer(
       quietMs,
       maxBodyBytes: 0,
     });
-    return { url: `http://${hostPortText(server.address)}/`, close: server.close };
+    const { address, close, leave } = server;
+    return { url: `http://${hostPortText(address)}/`, close, leave };
   } catch (error) {
     if (!isNgrokdError(error)) throw error;
     const inUse = error.code === "address-in-use";

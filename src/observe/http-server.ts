@@ -38,6 +38,8 @@ export interface HttpServer {
   readonly address: HostPort;
   /** Resets open connections. */
   close(): void;
+  /** No new connections; open ones go on. */
+  leave(): void;
 }
 
 /**
@@ -61,6 +63,7 @@ export async function startHttpServer(options: HttpOptions): Promise<HttpServer>
       listener.close();
       places.clear();
     },
+    leave: () => listener.close(),
   };
 }
 

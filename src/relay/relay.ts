@@ -20,7 +20,7 @@ import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe"> {
+export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add" | "carry"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -53,6 +53,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
    * reason.
    */
   trouble(account: string): NgrokdError | undefined;
+  /** See {@link Doors.leave}; the limit is that of new connections. */
+  leave(): Promise<void>;
   /**
    * Closes all doors, waits for open connections (see {@link Doors.drain}), and
    * closes the ready ones.
@@ -151,6 +153,9 @@ export function createRelay(options: RelayOptions): Relay {
     draining: doors.draining,
     mend: doors.mend,
     probe: doors.probe,
+    meters: doors.meters,
+    add: doors.add,
+    carry: doors.carry,
     async apply(steps) {
       const failures = await doors.apply(steps, limits.drainMs);
       links.serve(doors.present);
@@ -175,6 +180,7 @@ export function createRelay(options: RelayOptions): Relay {
       return { open, limit, ingress: links.stats(account), strangers, departed };
     },
     trouble: (account) => links.of(account).ingress.trouble,
+    leave: () => doors.leave(limits.openTimeoutMs),
     async drain(hurry) {
       links.serve(new Map());
       const end = await doors.drain(limits.drainMs, hurry);

@@ -1,7 +1,7 @@
 import { Hono } from "hono";
 import type { Feed } from "../desk/feed.ts";
 import type { Input, OperationName } from "../desk/operations.ts";
-import { type Operation, operationNames, operations } from "../desk/operations.ts";
+import { type Operation, operations, webOperationNames } from "../desk/operations.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, printable, quote, unparsed } from "../model/parsed.ts";
 import { inPieces } from "../observe/pieces.ts";
@@ -28,7 +28,7 @@ const mostStreams = 16;
 export function createApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
   const app = new Hono<{ Bindings: Client }>();
   let streams = 0;
-  for (const name of operationNames) {
+  for (const name of webOperationNames) {
     const operation: Operation = operations[name];
     const path = pathOf(name);
     const read = readerOf(operation);

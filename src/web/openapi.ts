@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { eventSchema } from "../desk/history-schemas.ts";
-import { type Operation, operationNames, operations } from "../desk/operations.ts";
+import { type Operation, operations, webOperationNames } from "../desk/operations.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -9,7 +9,7 @@ export const pathOf = (name: string): string => `/api/v1/${name}`;
 
 /** Pure: the description of the API (OpenAPI 3.1), from the operations. */
 export function openApi(version: string): Json {
-  const all = operationNames.map((name): [string, Json] => {
+  const all = webOperationNames.map((name): [string, Json] => {
     const operation: Operation = operations[name];
     return [
       pathOf(name),

@@ -151,7 +151,8 @@ function answerOf(
 
 /** A page makes no links for further pages. */
 const isServedTo = ({ mayWrite }: Session, name: OperationName): boolean =>
-  name !== "dashboard" && (operations[name].kind === "read" || mayWrite);
+  name !== "dashboard" &&
+  (operations[name].kind === "read" || (mayWrite && operations[name].kind === "change"));
 
 const lockedText = "open the link that `ngrokd dashboard` prints";
 const staleText = "this link was used, or is too old; `ngrokd dashboard` prints another one";

@@ -204,6 +204,7 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "forward.idle_timeout",
     "forward.half_close_timeout",
     "forward.drain_timeout",
+    "forward.handover_timeout",
     "forward.rewrite_host",
     "forward.early_data",
     "forward.max_connections",

@@ -117,13 +117,27 @@ function deskWith({
       problems: [],
       warnings: [],
     }),
+    async upgrade(to) {
+      asked.push(`upgrade to ${to ?? "itself"}`);
+      return {
+        program: to ?? "/bin/ngrokd",
+        version: "1.0.0",
+        pid: 7,
+        way: "beside",
+        took_ms: 1,
+        draining: 0,
+      };
+    },
     memory: { history, nameOf: () => undefined, feed: createFeed(history, () => undefined) },
     dashboardLink: ({ write }) => ({ url: "http://127.0.0.1:1/", expires_seconds: 1, write }),
     log,
     ...parts,
   };
-  const dispatch = (request: Request, rights: Rights = "all"): Promise<unknown> =>
-    createDispatch(desk)(request, rights);
+  const dispatch = (
+    request: Request,
+    rights: Rights = "all",
+    isOwner: () => Promise<boolean> = async () => true,
+  ): Promise<unknown> => createDispatch(desk)(request, { rights, isOwner });
   return { desk, asked, log, dispatch };
 }
 
@@ -149,10 +163,19 @@ describe("a request", () => {
       expect({ code, message, hint }).toEqual({
         code: "usage",
         message: `This daemon does not know the command ${JSON.stringify(command)}`,
-        hint: "it knows status, list, health, connections, traffic, events, dashboard, refresh, reload, pause, resume, refresh-cert and set-api-key",
+        hint: "it knows status, list, health, connections, traffic, events, dashboard, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
       });
     },
   );
+
+  test("for a program is refused to members of the group, and done for root", async () => {
+    const { dispatch, asked } = deskWith();
+    const request = { command: "upgrade", args: ["/usr/bin/new"] };
+    const { code, hint } = await failure(dispatch(request, "all", async () => false));
+    expect({ code, hint, asked }).toEqual({ code: "permission", hint: "use sudo", asked: [] });
+    await dispatch(request, "all", async () => true);
+    expect(asked).toEqual(["upgrade to /usr/bin/new"]);
+  });
 
   test.each(operationNames)(
     "for %s of another user changes nothing, and tells of nobody",
@@ -164,11 +187,11 @@ describe("a request", () => {
         ({ code, message }) => `${code}: ${message}`,
       );
       const refusal =
-        kind === "change"
-          ? "This user may ask the daemon, and not change it"
-          : "This user may not see who uses the endpoints";
+        kind === "read"
+          ? "This user may not see who uses the endpoints"
+          : "This user may ask the daemon, and not change it";
       expect(end).toBe(
-        kind === "change" || isPersonal
+        kind !== "read" || isPersonal
           ? `permission: ${refusal}: "${command}" is refused`
           : "answered",
       );

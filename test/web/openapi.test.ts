@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { type Operation, operationNames, operations } from "../../src/desk/operations.ts";
+import {
+  type Operation,
+  operationNames,
+  operations,
+  webOperationNames,
+} from "../../src/desk/operations.ts";
 import { readerOf } from "../../src/web/api.ts";
 import { openApi, pathOf } from "../../src/web/openapi.ts";
 
@@ -14,7 +19,7 @@ const description = openApi("1.2.3") as unknown as {
 };
 
 describe("the description of the API", () => {
-  test.each(operationNames)("has %s, by its method and with its arguments", (name) => {
+  test.each(webOperationNames)("has %s, by its method and with its arguments", (name) => {
     const { kind, input, help }: Operation = operations[name];
     const { get, post } = description.paths[pathOf(name)] ?? {};
     expect({ get: get !== undefined, post: post !== undefined }).toEqual({
@@ -28,6 +33,11 @@ describe("the description of the API", () => {
     expect(missing).toEqual([]);
     const { responses } = get ?? post ?? { responses: {} };
     expect(Object.keys(responses["200"]?.content ?? {})).toContain("application/json");
+  });
+
+  test("has no operation of the daemon's owner", () => {
+    expect(operationNames.filter((name) => operations[name].kind === "owner")).toEqual(["upgrade"]);
+    expect(JSON.stringify(description)).not.toContain("/api/v1/upgrade");
   });
 
   test("is plain JSON, whose references lead somewhere", () => {
