@@ -25,6 +25,19 @@ export interface ForwardDeps {
    * system may choose it.
    */
   readonly bufferSize?: () => number | undefined;
+  /** Returns who is told the bytes of a connection, if somebody is. */
+  readonly tap?: (client: Conn, binding: Binding) => Tap | undefined;
+}
+
+/**
+ * Is told the bytes of one connection, each after it was handed on, and the
+ * end: `whole` if both sides have finished. The methods must be cheap and must
+ * not throw, and the bytes must not change.
+ */
+export interface Tap {
+  up(bytes: Uint8Array): void;
+  down(bytes: Uint8Array): void;
+  end(whole: boolean): void;
 }
 
 /**
@@ -58,6 +71,7 @@ class Forwarding implements SpliceUser, Watcher {
    */
   private turn: number | undefined = performance.now();
   private asked = false;
+  private tap: Tap | undefined;
 
   constructor(
     client: Conn,
@@ -118,18 +132,21 @@ class Forwarding implements SpliceUser, Watcher {
     if (said !== "") deps.log.warn(`${key}: ngrok says: ${said}`, { endpoint: key });
     const size = deps.bufferSize?.();
     if (size !== undefined) for (const end of [this.client, conn]) end.limitBuffers(size);
+    this.tap = deps.tap?.(this.client, this.binding);
     startSplice(this.client, conn, this, deps.quiet);
   }
 
-  carried(direction: Direction, bytes: number): void {
-    const { meter, turn } = this;
+  carried(direction: Direction, bytes: Uint8Array): void {
+    const { meter, turn, tap } = this;
     if (direction === "a->b") {
-      meter.bytesUp += bytes;
+      meter.bytesUp += bytes.length;
+      tap?.up(bytes);
       if (this.asked) return;
       this.asked = true;
       if (turn !== undefined) this.turn = performance.now();
     } else {
-      meter.bytesDown += bytes;
+      meter.bytesDown += bytes.length;
+      tap?.down(bytes);
       if (turn === undefined) return;
       record(meter.firstByte, (performance.now() - turn) / 1000);
       this.turn = undefined;
@@ -141,7 +158,8 @@ class Forwarding implements SpliceUser, Watcher {
    * so it is no last error.
    */
   ended(end: SpliceEnd): void {
-    const { meter } = this;
+    const { meter, tap } = this;
+    tap?.end(end.kind === "finished");
     if (end.kind === "silent") countError(meter, "timeout");
     else if (end.kind === "aborted") countError(meter, endKindOf(end.error));
     tellEnd(end, this.client, this.binding.key, this.deps.log);

@@ -79,6 +79,7 @@ export interface LinkOptions {
   readonly openTimeoutMs: () => number;
   readonly poolLimits: () => PoolLimits;
   readonly bufferSize: () => number | undefined;
+  readonly tap?: ForwardDeps["tap"];
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
@@ -96,6 +97,7 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     log,
     quiet,
     bufferSize,
+    ...(options.tap && { tap: options.tap }),
     get openTimeoutMs() {
       return openTimeoutMs();
     },

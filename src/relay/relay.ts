@@ -14,6 +14,7 @@ import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
+import type { ForwardDeps } from "./forward.ts";
 import type { Lane } from "./lanes.ts";
 import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
@@ -102,6 +103,8 @@ export interface RelayOptions {
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
   readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  /** See {@link ForwardDeps.tap}. */
+  readonly tap?: ForwardDeps["tap"];
 }
 
 /** A relay without doors and without credentials. */
@@ -136,6 +139,7 @@ export function createRelay(options: RelayOptions): Relay {
     openTimeoutMs: () => limits.openTimeoutMs,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
+    ...(options.tap && { tap: options.tap }),
   });
   links.set(accounts);
 

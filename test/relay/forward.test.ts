@@ -79,6 +79,37 @@ describe("forward", () => {
     await done;
   });
 
+  test("tells a tap each byte of both directions, and how the connection ended", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.write(bytes(`<${await read(conn, 8)}>`));
+      await read(conn);
+      conn.close();
+    });
+    const told: string[] = [];
+    const tap = (conn: Conn, { key }: { key: string }) => {
+      told.push(`${"host" in conn.remote ? conn.remote.host : ""} to ${key}`);
+      return {
+        up: (chunk: Uint8Array) => void told.push(`up ${Buffer.from(chunk)}`),
+        down: (chunk: Uint8Array) => void told.push(`down ${Buffer.from(chunk)}`),
+        end: (whole: boolean) => void told.push(`end ${whole}`),
+      };
+    };
+    const first = await forwarded(ingress, { tap });
+    await first.client.write(bytes("question"));
+    await read(first.client, 10);
+    first.client.closeWrite();
+    await first.done;
+    const usual = ["127.0.0.1 to hello.demo:80", "up question", "down <question>"];
+    expect(told.splice(0)).toEqual([...usual, "end true"]);
+    const second = await forwarded(ingress, { tap });
+    await second.client.write(bytes("question"));
+    await read(second.client, 10);
+    second.client.abort();
+    await second.done;
+    expect(told).toEqual([...usual, "end false"]);
+  });
+
   test("lets each direction go on after the other one has ended", async () => {
     await using slow = await fakeIngress(async (conn) => {
       await conn.write(accepted());
@@ -434,13 +465,14 @@ async function forwarded(
   { settings }: Pick<FakeIngress, "settings">,
   given: Partial<ForwardDeps & { meter: Meter; log: ReturnType<typeof memoryLog> }> = {},
 ) {
-  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
+  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet, tap } = given;
   const [client, local] = await pair();
   const deps = {
     ingress: createIngress(net, () => settings),
     log,
     openTimeoutMs,
     ...(quiet && { quiet }),
+    ...(tap && { tap }),
   };
   const done = new Promise((ended) =>
     forward(local, binding as NonNullable<typeof binding>, meter, deps, ended),
