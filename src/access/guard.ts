@@ -30,6 +30,10 @@ export interface Guard {
    * known about `endpoints` is kept as long as the array.
    */
   mayUseAny(conn: Conn, endpoints: readonly Shared[]): boolean | Promise<boolean>;
+  /** The user of a client, if {@link judge} had to ask for it. */
+  userOf(conn: Conn): number | undefined;
+  /** The name of a user; known if a rule names users or groups. */
+  nameOf(uid: number): string | undefined;
   /** Sentences about users and groups that this machine does not have. */
   readonly warnings: readonly string[];
 }
@@ -64,6 +68,7 @@ export function createGuard({
   const termsAt = createTermsAt();
   /** What {@link Guard.mayUseAny} learnt, for {@link Guard.judge}. */
   const callers = new WeakMap<Conn, Caller | Promise<Caller>>();
+  const users = new WeakMap<Conn, number>();
   return {
     judge(conn, wanted, without) {
       const { rules, nameOf } = current();
@@ -72,6 +77,7 @@ export function createGuard({
       const caller = callers.get(conn) ?? net.callerOf(conn);
       callers.delete(conn);
       return whenKnown(caller, (known) => {
+        if (known.isHere && known.uid !== undefined) users.set(conn, known.uid);
         const refusal = refusalOf(terms.rule, clientOf(known, conn, isOwn), without);
         return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
       });
@@ -86,6 +92,8 @@ export function createGuard({
         return all.some(({ rule, without }) => refusalOf(rule, client, without) === undefined);
       });
     },
+    userOf: (conn) => users.get(conn),
+    nameOf: (uid) => current().nameOf(uid),
     get warnings() {
       return current().unknown;
     },

@@ -6,6 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
+import { keyOfFile } from "./key-file.ts";
 import type { Loaded, Origin } from "./loaded.ts";
 import { parseConfig, type Reading, wrongValues } from "./parse.ts";
 import { configPath, type Env, hostsPathIn, missingConfig } from "./paths.ts";
@@ -59,7 +60,7 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   const exists = source !== undefined;
   const blank = source?.text.trim() === "";
   const warnings = [...reading.warnings, ...openModeProblems(path, source?.mode, reading)];
-  const overrides = overridesOf(env, flags, reading);
+  const overrides = overridesOf({ env, flags, keyOfFile: await keyOfFile(env) }, reading);
   const problems = [...reading.problems, ...wrongOverrides(overrides)];
   if (problems.length > 0) return { path, exists, blank, problems, warnings, loaded: undefined };
   const values = overrides.reduce(
@@ -189,7 +190,10 @@ interface Override {
  * The values from flags and environment. A path may be relative to the current
  * folder. An empty variable counts as absent.
  */
-function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Reading): Override[] {
+function overridesOf(
+  { env, flags = {}, keyOfFile }: Omit<LoadOptions, "file"> & { keyOfFile: string | undefined },
+  { values }: Reading,
+): Override[] {
   return settings.flatMap(({ key, path }): Override[] => {
     const override = (origin: Origin, value: unknown): Override[] => [
       {
@@ -202,6 +206,8 @@ function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Rea
     if (flags[key] !== undefined) return override("flag", flags[key]);
     if (key === "api.key" && env.NGROK_API_KEY)
       return override("environment NGROK_API_KEY", env.NGROK_API_KEY);
+    if (key === "api.key" && keyOfFile !== undefined)
+      return override("environment NGROK_API_KEY_FILE", keyOfFile);
     if (key === "server.socket_path" && env.NGROKD_SOCKET)
       return override("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
     // These variables concern all programs, so the file comes first.

@@ -52,6 +52,7 @@ If a value is set in several places, the first of these counts:
 | Variable | Meaning |
 | --- | --- |
 | \`NGROK_API_KEY\` | replaces \`api.key\` |
+| \`NGROK_API_KEY_FILE\` | a file with the key, such as a secret of a container; replaces \`api.key\` if \`NGROK_API_KEY\` is not set |
 | \`NGROKD_SOCKET\` | replaces \`server.socket_path\`, also for commands that talk to the daemon |
 | ${proxies} | the first that is set counts if the file has no \`forward.proxy_url\` |
 | \`NO_PROXY\`, \`no_proxy\` | hosts that are reached without the proxy |

@@ -5,21 +5,25 @@
  */
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
-import { startControlServer } from "../control/server.ts";
+import type { ControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/stale-sockets.ts";
-import { createDispatch } from "../desk/dispatch.ts";
-import type { DeskProfile } from "../desk/handlers.ts";
-import { createHealth } from "../desk/health-life.ts";
+import { createDispatch, runOperation } from "../desk/dispatch.ts";
+import { createFeed } from "../desk/feed.ts";
+import type { Desk, DeskProfile } from "../desk/handlers.ts";
+import { createHealth, type Health } from "../desk/health-life.ts";
+import type { Memory } from "../desk/remembering.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
+import type { Successor } from "../handover/leaving.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { type RepairDeps, startRepair } from "../machine/repair.ts";
-import { socketGroup } from "../model/access.ts";
-import type { HostPort } from "../model/host-port.ts";
+import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
+import type { ApiDeps } from "../web/api.ts";
+import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import {
   apply,
@@ -28,6 +32,9 @@ import {
   warnOfNetwork,
   warnOfVerification,
 } from "./apply.ts";
+import { createChronicle } from "./chronicle.ts";
+import { createHandover, enter, type Handover, openControl } from "./handover.ts";
+import { type Leave, leave } from "./leave.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import {
@@ -65,79 +72,126 @@ export interface Daemon {
    * many of them were cut, after the drain time or when `hurry` aborted.
    */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
+  /** Settles when another program has taken over, or is to. */
+  readonly left: Promise<Successor>;
+  /** Waits for open connections; all else is the successor's now. */
+  readonly leave: (signals: Pick<Leave, "stop" | "hurry">) => Promise<{ cut: number }>;
 }
 
 /**
  * Starts everything; the steps that may fail come before those with effects.
  * The control socket is first, since it makes this daemon the only one. Then
- * the leftovers of an earlier run are removed, and then the polls begin.
- * Rejects if the daemon cannot run at all, and retries all else.
+ * the leftovers of an earlier run are removed, and then the polls begin. A
+ * successor opens the control socket last: until then the old daemon is in
+ * charge. Rejects if the daemon cannot run at all, and retries all else.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { net, log } = options;
+  const { net, log, inheritance } = options;
   const core = await createParts(options);
   const { settings, accounts, machine, link, way } = core;
   warnOfVerification(core);
   warnOfAccess(core);
   warnOfNetwork(core);
-  const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
+  const { socket_path: socketPath } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
-  const parts = { ...core, health };
-  const state = (): State => currentState(parts);
-  const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
-  const control = await startControlServer({
-    net,
-    path: socketPath,
-    group: socketGroup,
-    readers,
-    log,
-    handle: createDispatch({
-      state,
-      facts: () => factsOf(core),
-      live: () => liveness(accounts),
-      healthUrl: () => health.url,
-      settings,
-      profiles: () => profilesOf(core),
-      reload,
-      names: core.names,
-      log,
-    }),
-  });
+  const handover = createHandover(core);
+  const desk = deskOf(core, { health, handover, web: () => web });
+  const api: ApiDeps = {
+    run: (name, input) => runOperation(desk, name, input),
+    feed: desk.memory.feed,
+  };
+  const web: Web = createWeb({ net, address: () => webAddress(core), api, log });
+  const parts = { ...core, health, web };
+  const chronicle = createChronicle(parts);
+  const clients = { handle: createDispatch(desk), web: createSocketWeb(api).accept };
+  const open = (): Promise<ControlServer> => openControl(core, clients, handover);
+  const isSuccessor = inheritance?.heritage !== undefined;
+  const lock = isSuccessor ? undefined : await open();
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
   try {
     await machine.prepare();
     await core.names.load();
     await sweep();
     // A crash may have left our section, with names that nothing serves now.
-    if (await machine.clear())
+    if (inheritance?.hasDoors !== true && (await machine.clear()))
       log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
     await link.settle(groundWish(settings.current.config.net));
   } catch (error) {
     await machine.release();
-    await control.close();
+    await lock?.close();
     throw error;
   }
   await health.start();
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
-  await accounts.start((one) => passHooks(parts, one, () => firstNames.get(one)?.resolve()));
-  settings.follow((jobs) => apply(parts, jobs));
+  const passed = (one: Member): void => {
+    chronicle();
+    firstNames.get(one)?.resolve();
+  };
+  await accounts.start((one) => passHooks(parts, one, () => passed(one)));
+  const served = Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {});
+  const control = lock ?? (await open());
+  if (inheritance !== undefined) await enter(core, inheritance, served);
+  await web.start();
+  settings.follow(async (jobs) => {
+    await apply(parts, jobs);
+    chronicle();
+  });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair(repairs(core, watch.check, sweep));
+  const running = { watch, repair, control };
   log.info(`ngrokd is up; control socket ${socketPath}`);
   way.tell();
 
   return {
-    state,
-    live: () => liveness(accounts),
-    firstNames: Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {}),
+    state: desk.state,
+    live: desk.live,
+    firstNames: served,
     drainMs: () => drainMs(core),
     refresh: async () => void (await Promise.all(accounts.all.map((one) => one.account.pass()))),
-    reload,
+    reload: desk.reload,
     get healthUrl() {
       return health.url;
     },
-    stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
+    stop: (hurry) => stop(parts, running, hurry),
+    left: handover.leaving.left,
+    async leave(signals) {
+      const successor = await handover.leaving.left;
+      return await leave(parts, running, { ...signals, successor, known: handover.known });
+    },
   };
+}
+
+/** The parts that the operations use. */
+function deskOf(
+  parts: Parts,
+  { health, handover, web }: { health: Health; handover: Handover; web: () => Web },
+): Desk {
+  return {
+    state: () => currentState({ ...parts, health, web: web() }),
+    facts: () => factsOf(parts),
+    live: () => liveness(parts.accounts),
+    healthUrl: () => health.url,
+    settings: parts.settings,
+    profiles: () => profilesOf(parts),
+    reload: () => reloadUnlessStopping(parts),
+    upgrade: handover.upgrade,
+    names: parts.names,
+    memory: memoryOf(parts),
+    dashboardLink: (how) => web().link(how),
+    log: parts.options.log,
+  };
+}
+
+/** Undefined if no dashboard is served. */
+function webAddress({ settings }: Parts): HostPort | undefined {
+  const address = parseHostPort(settings.current.config.server.dashboard_address);
+  return address.ok ? address.value : undefined;
+}
+
+/** What the operations about the past use. */
+function memoryOf({ history, guard }: Parts): Memory {
+  const { nameOf } = guard;
+  return { history, nameOf, feed: createFeed(history, nameOf) };
 }
 
 /** The profiles, as the operations use them. */

@@ -1,10 +1,12 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Shared } from "../access/guard.ts";
 import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { AnyIp } from "../model/ip.ts";
-import { countError, createMeter, type Meter } from "../model/meter.ts";
+import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
+import { addChange } from "../model/meter-change.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { excess } from "./connection-limits.ts";
@@ -36,6 +38,10 @@ export interface Doors {
   readonly strangers: Meter;
   /** The sums of the endpoints that are gone. */
   readonly departed: Meter;
+  /** The meters in use, by the key of their binding. */
+  meters(): ReadonlyMap<string, Meter>;
+  /** Adds the traffic of another process; `key` is that of a binding. */
+  add(key: string, change: Meter): void;
   /**
    * Opens, reroutes and closes doors, in this order. Live connections go on;
    * those of a closed door are reset after `drainMs` milliseconds. Returns the
@@ -51,6 +57,11 @@ export interface Doors {
    * returns their number.
    */
   drain(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
+  /**
+   * Closes the listeners, since another process has them too. Settles when no
+   * client is on its way to an endpoint, at the latest after `ms` milliseconds.
+   */
+  leave(ms: number): Promise<void>;
   /**
    * Opens doors again that the system has closed. `listening` reads the sockets
    * that listen (`listeningPlaces`). A door that cannot be opened leaves
@@ -116,8 +127,16 @@ export function createDoors(options: DoorOptions): Doors {
     draining: state.draining,
     strangers: state.strangers,
     departed: state.departed,
+    meters: () => new Map([...state.meters].map(([key, { meter }]) => [key, meter])),
+    add(key, change) {
+      const meter = state.meters.get(key)?.meter;
+      if (meter !== undefined) addChange(meter, change);
+      // The endpoint is gone, and a connection of it has ended elsewhere.
+      else addCounts(state.departed, change);
+    },
     apply: (steps, drainMs) => apply(state, steps, drainMs),
     drain: (drainMs, hurry) => drain(state, drainMs, hurry),
+    leave: (ms) => leaveDoors(state, ms),
     mend: (listening) => mend(state, listening),
     probe: (places) => probe(state.net, places),
   };
@@ -214,6 +233,22 @@ async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise
   return { cut: cut.size };
 }
 
+/** How long a client may be between accept and its endpoint, unseen. */
+const unseenMs = 100;
+
+async function leaveDoors(state: State, ms: number): Promise<void> {
+  for (const { listener } of state.present.values()) listener.close();
+  const deadline = performance.now() + ms;
+  do await sleep(unseenMs);
+  while (strangersIn(state) > 0 && performance.now() < deadline);
+}
+
+/** Clients that have not named their endpoint. */
+function strangersIn({ present, draining, open }: State): number {
+  const lanes = [...[...present.values()].flatMap((door) => door.lanes), ...draining];
+  return open - lanes.reduce((sum, { conns }) => sum + conns.size, 0);
+}
+
 async function mend(
   state: State,
   listening: () => Promise<ReadonlySet<string> | undefined>,
@@ -274,7 +309,8 @@ async function probe<I extends AnyIp>(
   const taken = new Set<I>();
   for (const { ip, port } of places) {
     try {
-      (await net.listen({ host: ip, port }, (conn) => conn.abort())).close();
+      const trial = await net.listen({ host: ip, port }, (conn) => conn.abort(), { trial: true });
+      trial.close();
     } catch (error) {
       if (isNgrokdError(error, "address-in-use")) taken.add(ip);
     }

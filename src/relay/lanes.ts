@@ -2,7 +2,7 @@
 import type { Guard, Shared } from "../access/guard.ts";
 import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
-import type { Doorway, Route } from "../exposure/exposure.ts";
+import { type Doorway, namesOf, type Route } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
@@ -37,7 +37,7 @@ export interface LaneOptions {
    */
   readonly hosts?: () => readonly string[];
   /** Asked for every connection, before anything is dialled. */
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
 }
 
 /** What all lanes share. */
@@ -131,13 +131,14 @@ function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
     const over = excess(state.open, meter.active, state.limits());
     if (over !== undefined) {
       turnAway(conn, binding.key, meter, over, deps);
+      recordRefused(deps, lane, conn, state.guard.userOf(conn), "limit", over.reason);
       return;
     }
     const manners = mannersFor(lane.route, speaks, state);
     const client = manners === undefined ? conn : guardedConn(conn, manners);
     state.open += 1;
     conns.add(client);
-    forward(client, binding, meter, deps, ended);
+    forward(client, binding, meter, deps, ended, state.guard.userOf(conn));
   };
 }
 
@@ -152,8 +153,10 @@ function admitting(
     const decide = (refusal: RefusalText | undefined): void => {
       if (refusal === undefined) carry(conn, speaks);
       else {
-        const { log } = state.forwarding(target.account);
+        const deps = state.forwarding(target.account);
+        const { log } = deps;
         refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
+        recordRefused(deps, lane, conn, state.guard.userOf(conn), "access", refusal.detail);
       }
     };
     const { wanted, without } = sharedBy(lane.route);
@@ -166,6 +169,20 @@ function admitting(
       });
     else decide(judged);
   };
+}
+
+/** A connection that was reset at once. */
+function recordRefused(
+  { account, recorder }: ForwardDeps,
+  { route }: Pick<Lane, "route">,
+  { remote: client }: Conn,
+  uid: number | undefined,
+  ending: "access" | "limit",
+  detail: string,
+): void {
+  const endpoint = route.target.binding.key;
+  const trace = recorder?.begin({ account, endpoint, client, uid });
+  if (trace !== undefined) recorder?.ended(trace, ending, detail);
 }
 
 /** The log suppresses repeats of this line. */
@@ -191,7 +208,7 @@ function mannersFor(
   if (speaks === undefined && !rewrite) return undefined;
   const authority = binding.port === 80 ? binding.host : binding.key;
   return {
-    only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    only: speaks === "http" && match.kind === "name" ? namesOf(match) : undefined,
     mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
     rewrite: rewrite ? authority : undefined,
   };

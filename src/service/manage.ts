@@ -12,8 +12,9 @@ import {
 } from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
+import { sameService } from "./packaged.ts";
 import { run } from "./run-command.ts";
-import { marker, type ServiceFacts } from "./service-facts.ts";
+import { marker, packageMarker, type ServiceFacts } from "./service-facts.ts";
 import {
   type Command,
   foreignUnits,
@@ -53,6 +54,8 @@ export function thisManager(platform: string = process.platform): Manager {
 export type UnitFile =
   | { readonly kind: "none" }
   | { readonly kind: "ours"; readonly text: string }
+  /** The unit of ngrokd's package. One of ours would count instead of it. */
+  | { readonly kind: "packaged"; readonly path: string; readonly text: string }
   /** The unit of the Go program of the same name. */
   | { readonly kind: "predecessor"; readonly path: string; readonly text: string }
   /** Not made by ngrokd, or masked. Never touched. */
@@ -62,8 +65,11 @@ export type UnitFile =
 export async function unitFile(manager: Manager): Promise<UnitFile> {
   const there = await lookAt(manager.path);
   if (there.kind !== "none" || manager.kind === "launchd") return there;
-  for (const path of foreignUnits)
-    if ((await lookAt(path)).kind !== "none") return { kind: "foreign", path, what: notOurs };
+  for (const path of foreignUnits) {
+    const other = await lookAt(path);
+    if (other.kind === "packaged") return other;
+    if (other.kind !== "none") return { kind: "foreign", path, what: notOurs };
+  }
   return there;
 }
 
@@ -81,7 +87,9 @@ async function lookAt(path: string): Promise<UnitFile> {
         what: info.isSymbolicLink() ? "it is a link, as of a masked unit" : "it is not a file",
       };
     const text = (await readFileIfThere(path, mostOfUnit)) ?? "";
-    if (text.split("\n", 2).some((line) => line.includes(marker))) return { kind: "ours", text };
+    const head = text.split("\n", 2);
+    if (head.some((line) => line.includes(marker))) return { kind: "ours", text };
+    if (head.some((line) => line.includes(packageMarker))) return { kind: "packaged", path, text };
     return isOfTheGoProgram(text)
       ? { kind: "predecessor", path, text }
       : { kind: "foreign", path, what: notOurs };
@@ -110,6 +118,8 @@ export interface InstallPlan {
   readonly steps: readonly Step[];
   /** The unit before the installation. */
   readonly before: "none" | "same" | "different" | "predecessor";
+  /** The unit in effect afterwards. */
+  readonly path: string;
 }
 
 /**
@@ -124,12 +134,17 @@ export async function planInstall(
   const there = await unitFile(manager);
   if (there.kind === "predecessor" && takeOver) {
     const steps = installSteps(manager, facts, { ...choices, same: false });
-    return { steps: [...takeOverSteps(manager, there.text), ...steps], before: there.kind };
+    const { path } = manager;
+    return { steps: [...takeOverSteps(manager, there.text), ...steps], before: there.kind, path };
   }
   refuseForeign(there, "install the service");
-  const same = there.kind === "ours" && there.text === manager.text(facts);
+  const wanted = manager.text(facts);
+  const same =
+    (there.kind === "ours" && there.text === wanted) ||
+    (there.kind === "packaged" && sameService(there.text, wanted));
   const before = there.kind === "none" ? "none" : same ? "same" : "different";
-  return { steps: installSteps(manager, facts, { ...choices, same }), before };
+  const path = same && "path" in there ? there.path : manager.path;
+  return { steps: installSteps(manager, facts, { ...choices, same }), before, path };
 }
 
 /**
@@ -143,6 +158,17 @@ export async function planUninstall(manager: Manager): Promise<readonly Step[]> 
     throw new NgrokdError("refused", "Cannot remove the service: it is not installed", {
       details: { path: manager.path },
     });
+  if (there.kind === "packaged")
+    throw new NgrokdError(
+      "refused",
+      `Cannot remove the service: "${there.path}" belongs to the package ngrokd`,
+      {
+        hint:
+          "`sudo systemctl disable --now ngrokd` stops it for good, and removing the package " +
+          "removes it",
+        details: { path: there.path },
+      },
+    );
   return uninstallSteps(manager);
 }
 

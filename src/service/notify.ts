@@ -12,6 +12,8 @@ import type { Net } from "../net/types.ts";
 export interface Notifier {
   /** The daemon is up, or has finished a reload. */
   ready(): void;
+  /** This process is the service's main one from now on, and is up. */
+  succeeded(): void;
   /** A reload has started; {@link ready} follows. */
   reloading(): void;
   /**
@@ -59,6 +61,7 @@ export function createNotifier({
   };
   return {
     ready: () => send("READY=1"),
+    succeeded: () => send(`MAINPID=${pid}\nREADY=1`),
     reloading: () => send(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`),
     stopping: (withinMs) => send(`STOPPING=1\nEXTEND_TIMEOUT_USEC=${Math.round(withinMs * 1000)}`),
     status(text) {

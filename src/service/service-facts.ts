@@ -30,3 +30,6 @@ export const stopReserveMs = 30_000;
  * writes. Only files with this text are replaced or removed.
  */
 export const marker = "Made by `ngrokd service install`";
+
+/** The same of the unit that comes with a package, which only that replaces. */
+export const packageMarker = "Part of the package ngrokd";

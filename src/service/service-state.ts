@@ -25,7 +25,7 @@ export interface ServiceState {
 export async function serviceState(manager: Manager): Promise<ServiceState> {
   const there = await unitFile(manager);
   const { code, out } = await run(showCommand(manager));
-  const path = there.kind === "foreign" ? there.path : manager.path;
+  const path = "path" in there ? there.path : manager.path;
   return {
     installed: there.kind,
     path,

@@ -10,9 +10,9 @@ const watchdog = "WatchdogSec=60\nWatchdogSignal=SIGKILL";
  * that the daemon needs (docs/operations.md, "What it may do"). Stories run a
  * daemon under it (test/stories/service.test.ts).
  */
-export function unitText(facts: ServiceFacts): string {
+export function unitText(facts: ServiceFacts, origin = `${marker}, which replaces it`): string {
   const { writes, readOnly, closed, seen } = pathsOf(facts);
-  return `# ${marker}, which replaces it. Changes of your own go into another file: \`systemctl edit ngrokd\`.
+  return `# ${origin}. Changes of your own go into another file: \`systemctl edit ngrokd\`.
 [Unit]
 Description=ngrokd: ngrok's Kubernetes-bound endpoints on this machine
 Documentation=https://github.com/ngrokd/ngrokd

@@ -57,6 +57,36 @@ describe("loadConfig", () => {
     expect(alone.origins["api.key"]).toBe("file");
   });
 
+  test("takes the key from the file that NGROK_API_KEY_FILE names", async () => {
+    const file = fileWith("api: {key: key-of-the-file}\n");
+    const env = { NGROK_API_KEY_FILE: fileWith("key-of-the-secret\n") };
+    const { config, origins } = await loadConfig({ file, env });
+    expect({ key: config.api.key, origin: origins["api.key"] }).toEqual({
+      key: "key-of-the-secret",
+      origin: "environment NGROK_API_KEY_FILE",
+    });
+    const both = await loadConfig({
+      file,
+      env: { ...env, NGROK_API_KEY: "key-of-the-environment" },
+    });
+    expect(both.origins["api.key"]).toBe("environment NGROK_API_KEY");
+    const unset = await loadConfig({ file, env: { NGROK_API_KEY_FILE: "" } });
+    expect(unset.config.api.key).toBe("key-of-the-file");
+    for (const [path, why] of [
+      [join(folder, "none"), "there is no such file"],
+      [fileWith(" \n"), "it is empty"],
+    ] as const)
+      expect(await failure({ file, env: { NGROK_API_KEY_FILE: path } })).toMatchObject({
+        code: "config",
+        message: `Cannot read the API key in "${path}": ${why}`,
+        hint: expect.stringContaining("NGROK_API_KEY_FILE names it"),
+      });
+    const wrong = { NGROK_API_KEY_FILE: fileWith("two words") };
+    expect(await failure({ file, env: wrong })).toMatchObject({
+      message: expect.stringContaining("environment NGROK_API_KEY_FILE: api.key is a text of 9"),
+    });
+  });
+
   test("finds its file and the hosts file by flag and environment", async () => {
     const [one, two] = [fileWith("net: {start_port: 1}\n"), fileWith("net: {start_port: 2}\n")];
     const env = { NGROKD_CONFIG: two, NGROKD_HOSTS_PATH: "some/hosts" };

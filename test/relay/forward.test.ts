@@ -110,6 +110,81 @@ describe("forward", () => {
     expect(told).toEqual([...usual, "end false"]);
   });
 
+  test("sends the client's first bytes with the request if early data is on", async () => {
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      await conn.write(accepted());
+      await conn.write(Buffer.concat([bytes("early: "), behind]));
+      await conn.write(bytes(`, later: ${await read(conn)}`));
+      conn.close();
+    });
+    const { client, meter, done } = await forwarded(ingress, { earlyData: true });
+    await client.write(bytes("eager"));
+    expect(await read(client, 12)).toBe("early: eager");
+    await client.write(bytes("patient"));
+    client.closeWrite();
+    expect(await read(client)).toBe(", later: patient");
+    await done;
+    expect(counts(meter)).toBe("0 of 1 open, 12 up, 28 down, 0 refused, 0 errors");
+    expect(countOf(meter.firstByte)).toBe(1);
+  });
+
+  test("sends no more than 16 KiB early, and loses nothing", async () => {
+    const data = randomBytes(300_000);
+    const early = Promise.withResolvers<number>();
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      // The rest of the request's flight may come in later pieces.
+      let seen = behind.length;
+      const hash = createHash("sha256").update(behind);
+      const answer = later(100).then(() => {
+        early.resolve(seen);
+        return conn.write(accepted());
+      });
+      for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) {
+        seen += chunk.length;
+        hash.update(chunk);
+      }
+      await answer;
+      await conn.write(bytes(hash.digest("hex")));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress, { earlyData: true });
+    await send(client, data);
+    expect(await early.promise).toBeWithin(1, 16 * 1024 + 1);
+    expect(await read(client)).toBe(sha256(data));
+    await done;
+  });
+
+  test("keeps bytes that come behind the request until it is answered", async () => {
+    const asked = Promise.withResolvers<void>();
+    const written = Promise.withResolvers<void>();
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      asked.resolve();
+      await written.promise;
+      await later(20);
+      await conn.write(accepted());
+      await conn.write(bytes(`${behind.length} early, ${await read(conn)}`));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress, { earlyData: true });
+    await asked.promise;
+    await client.write(bytes("too late"));
+    client.closeWrite();
+    written.resolve();
+    expect(await read(client)).toBe("0 early, too late");
+    await done;
+  });
+
+  test("waits for no early bytes if the endpoint speaks first", async () => {
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      await conn.write(Buffer.concat([accepted(), bytes(`${behind.length} 220 ready`)]));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress, { earlyData: true });
+    expect(await read(client)).toBe("0 220 ready");
+    client.close();
+    await done;
+  });
+
   test("lets each direction go on after the other one has ended", async () => {
     await using slow = await fakeIngress(async (conn) => {
       await conn.write(accepted());
@@ -465,12 +540,21 @@ async function forwarded(
   { settings }: Pick<FakeIngress, "settings">,
   given: Partial<ForwardDeps & { meter: Meter; log: ReturnType<typeof memoryLog> }> = {},
 ) {
-  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet, tap } = given;
+  const {
+    meter = createMeter(),
+    log = memoryLog(),
+    openTimeoutMs = 5000,
+    earlyData = false,
+    quiet,
+    tap,
+  } = given;
   const [client, local] = await pair();
   const deps = {
+    account: "default",
     ingress: createIngress(net, () => settings),
     log,
     openTimeoutMs,
+    earlyData,
     ...(quiet && { quiet }),
     ...(tap && { tap }),
   };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { packagedUnitText, sameService } from "../../src/service/packaged.ts";
 import { plistText } from "../../src/service/plist.ts";
 import type { ServiceFacts } from "../../src/service/service-facts.ts";
 import { unitText } from "../../src/service/unit.ts";
@@ -24,6 +25,14 @@ const values = (unit: string, setting: string): string[] =>
   [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, "gm"))].flatMap(([, words = ""]) =>
     words.split(" "),
   );
+
+test("the packages' unit is the one for a machine without a configuration", () => {
+  const packaged = packagedUnitText();
+  expect(packaged).toStartWith("# Part of the package ngrokd. Changes of your own ");
+  const other = unitOf({ program: "/usr/bin/ngrokd", folders: ["/etc/ngrokd"] });
+  expect(sameService(packaged, other)).toBe(true);
+  expect(sameService(packaged, unitOf())).toBe(false);
+});
 
 describe("the systemd unit's paths", () => {
   test("may write in the folders of hosts file, socket and state, and in no others", () => {

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { packageMarker } from "../../src/service/service-facts.ts";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { receive } from "../support/datagrams.ts";
 import { type Daemon, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
@@ -485,6 +486,37 @@ stories("ngrokd service", () => {
         expect(calls()).toEqual([]);
         rmSync(path);
       });
+  });
+
+  test("uses the package's unit if it fits, and puts its own before it if not", async () => {
+    const packaged = "/run/systemd/system/ngrokd.service";
+    const fitting = await unitText();
+    const [first = "", ...rest] = fitting.split("\n");
+    writeFileSync(packaged, [`# ${packageMarker}.`, ...rest].join("\n"));
+    atEnd(() => rmSync(packaged, { force: true }));
+    expect(first).not.toContain(packageMarker);
+    calls();
+    const { code, out } = await ngrokd("service install");
+    expect({ code, out }).toMatchObject({ code: 0 });
+    expect(out).toContain(`Nothing to change in ${packaged}\n`);
+    expect(calls()).toEqual(["enable --quiet ngrokd.service", "start ngrokd.service"]);
+    expect(existsSync(unit)).toBe(false);
+    expect((await ngrokd("service status")).out).toContain(`${packaged}, of the package`);
+
+    const refused = await ngrokd("service uninstall");
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain(`"${packaged}" belongs to the package ngrokd\nhint:`);
+
+    writeFileSync(packaged, `# ${packageMarker}.\n[Service]\nExecStart=/usr/bin/ngrokd serve\n`);
+    expect((await ngrokd("service install")).code).toBe(0);
+    expect(readFileSync(unit, "utf8")).toBe(fitting);
+    expect((await ngrokd("service uninstall")).code).toBe(0);
+    expect({ own: existsSync(unit), packaged: existsSync(packaged) }).toEqual({
+      own: false,
+      packaged: true,
+    });
+    rmSync(packaged);
+    calls();
   });
 
   test("names the Go program's service, and takes it over on request", async () => {

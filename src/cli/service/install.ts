@@ -55,7 +55,7 @@ export default command({
     const member = memberIn(args["group-add"], manager);
     const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));
     const choices = { start: args.start, takeOver, member };
-    const { steps, before } = await planInstall(manager, facts, choices);
+    const { steps, before, path } = await planInstall(manager, facts, choices);
     for (const remark of remarks) say.warn(remark);
     if (args["dry-run"] === true) {
       for (const one of exposed) say.warn(exposedText(one));
@@ -76,13 +76,9 @@ export default command({
       : "`sudo ngrokd service start` starts it";
     // A running service uses its old file until it is restarted.
     const again = before === "different" ? "; `sudo ngrokd service restart` applies it" : "";
-    const lines = [
-      `${did} ${manager.path}${again}`,
-      next,
-      ...accessLines(member, env.SUDO_USER, manager),
-    ];
+    const lines = [`${did} ${path}${again}`, next, ...accessLines(member, env.SUDO_USER, manager)];
     say.result(
-      { path: manager.path, installed: true, changed: before !== "same", started: args.start },
+      { path, installed: true, changed: before !== "same", started: args.start },
       lines.join("\n"),
     );
     return 0;

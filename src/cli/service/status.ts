@@ -32,16 +32,17 @@ export function stateText(state: ServiceState, paint: Paint): string {
       ? "starts"
       : paint.careful(`does not start${state.at_boot === "" ? "" : ` (${state.at_boot})`}`),
   ]);
-  rows.push([
-    "File",
-    state.installed === "ours"
-      ? state.path
-      : `${state.path}, ${paint.careful(state.installed === "predecessor" ? "of the Go program" : "not made by ngrokd")}`,
-  ]);
+  rows.push(["File", `${state.path}${originText(state.installed, paint)}`]);
   const hint = state.needs_reload
     ? [`${paint.name("hint:")} its file was changed: \`sudo systemctl daemon-reload\``]
     : [];
   return [facts(rows, paint), ...hint].join("\n");
+}
+
+function originText(installed: ServiceState["installed"], paint: Paint): string {
+  if (installed === "packaged") return ", of the package";
+  if (installed === "predecessor") return `, ${paint.careful("of the Go program")}`;
+  return installed === "foreign" ? `, ${paint.careful("not made by ngrokd")}` : "";
 }
 
 function runsText({ state, detail, result }: ServiceState, paint: Paint): string {
