@@ -10,6 +10,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
+import { becomeProgram } from "./bun-exec.ts";
 import {
   adoptedAddress,
   adoptedUdpAddress,
@@ -52,7 +53,7 @@ import type {
 } from "./types.ts";
 import { closeDescriptor, fileAt, privately, stopAt } from "./unix.ts";
 
-export { makeFilesOnlyIn };
+export { becomeProgram, makeFilesOnlyIn };
 
 /** A net with an account of its own. */
 export function createBunNet(): Net {
