@@ -111,10 +111,12 @@ const importers: Readonly<Record<string, readonly string[]>> = {
     "net/bun.ts",
     "net/bun-diag.ts",
     "net/bun-enclosure.ts",
+    "net/bun-exec.ts",
     "net/bun-rights.ts",
     "net/bun-routing.ts",
     "net/bun-stage.ts",
   ],
+  "net/bun-exec.ts": ["net/bun.ts"],
   "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
   "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
@@ -187,7 +189,17 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-enclosure", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
+    const names = [
+      "",
+      "-enclosure",
+      "-exec",
+      "-libc",
+      "-rights",
+      "-routing",
+      "-stage",
+      "-tls",
+      "-udp",
+    ];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
