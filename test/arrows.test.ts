@@ -22,6 +22,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "files",
     "handover",
     "ingress",
+    "inspect",
     "journal",
     "local-cloud",
     "machine",
@@ -44,6 +45,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "handover",
     "history",
     "ingress",
+    "inspect",
     "journal",
     "machine",
     "names",
@@ -53,7 +55,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "web",
   ],
   demo: ["config", "daemon", "local-cloud", "net", "observe"],
-  desk: ["account", "config", "control", "history", "ingress", "net", "observe"],
+  desk: ["account", "config", "control", "history", "ingress", "inspect", "net", "observe"],
   doctor: ["access", "cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   predecessor: ["config", "control", "desk", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
@@ -73,7 +75,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "net",
     "relay",
   ],
-  terminal: ["desk"],
+  terminal: ["desk", "inspect"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],
   web: ["control", "desk", "net", "observe"],
@@ -89,6 +91,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   names: ["exposure", "files"],
   observe: ["net"],
   dns: ["net"],
+  inspect: ["net"],
   exposure: [],
   files: [],
   linux: [],
@@ -110,10 +113,12 @@ const importers: Readonly<Record<string, readonly string[]>> = {
     "net/bun.ts",
     "net/bun-diag.ts",
     "net/bun-enclosure.ts",
+    "net/bun-exec.ts",
     "net/bun-rights.ts",
     "net/bun-routing.ts",
     "net/bun-stage.ts",
   ],
+  "net/bun-exec.ts": ["net/bun.ts"],
   "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
   "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
@@ -186,7 +191,17 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-enclosure", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
+    const names = [
+      "",
+      "-enclosure",
+      "-exec",
+      "-libc",
+      "-rights",
+      "-routing",
+      "-stage",
+      "-tls",
+      "-udp",
+    ];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
