@@ -58,7 +58,7 @@ export async function openDaemonWay(options: DaemonWayOptions): Promise<Way | un
     },
     fresh: list,
     async open({ host, port }, signal) {
-      const request = { command: streamCommand, args: [`${host}:${port}`] };
+      const request = { command: streamCommand, args: [`${host}:${port}`, ...args] };
       try {
         const { data, conn } = await openStream(net, socket, request, signal);
         const { endpoint_id: endpointId, proto, notices } = streamSchema.parse(data);

@@ -11,7 +11,7 @@ import { type Carrier, createCarrier } from "./carrier.ts";
 import { openDaemonWay } from "./daemon-way.ts";
 import { createEphemeral, markAccount, sweepEphemeral } from "./ephemeral.ts";
 import { openOwnWay } from "./own-way.ts";
-import { checkStateFolder, userSettings, userStateFolder } from "./place.ts";
+import { checkStateFolder, profileSettings, userSettings, userStateFolder } from "./place.ts";
 import type { Way } from "./reach.ts";
 
 export interface SessionOptions {
@@ -55,17 +55,19 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   if (ephemeral) await checkStateFolder(home);
   const run = ephemeral ? await createEphemeral(net, home) : undefined;
   try {
-    const loaded = await userSettings({
+    const whole = await userSettings({
       env,
       file: options.config,
-      profile: options.profile,
       ca: options.ca,
       stateFolder: run?.folder ?? home,
     });
+    const daemon = await daemonWay(options);
+    // The daemon has profiles of its own.
+    const loaded = daemon === undefined ? profileSettings(whole, options.profile) : whole;
     if (run !== undefined) await markAccount(run.folder, loaded);
     const { forward } = loaded.config;
     const sweeping = sweep(home, loaded, options);
-    const way = (await daemonWay(options)) ?? (await ownWay(loaded, options));
+    const way = daemon ?? (await ownWay(loaded, options));
     const carrier = createCarrier({
       net,
       log,

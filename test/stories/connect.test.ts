@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Cloud, startCloud } from "../support/cloud.ts";
 import { type Running, run } from "../support/ngrokd.ts";
@@ -81,6 +81,20 @@ stories("endpoints for a user without root", () => {
     expect(one?.identity).toBe(two?.identity as string);
     await Promise.all(fresh.map((running) => running.stop("SIGINT")));
     expect(await operators()).toBe(2);
+  });
+
+  test("a profile has an identity of its own below the user's", async () => {
+    const config = JSON.parse(readFileSync(join(user.home, ".config/ngrokd/config.yml"), "utf8"));
+    const api = { key: "a-key-for-work", url: cloud.apiUrl };
+    const profiles = { work: { api } };
+    await cloud.key("a-key-for-work", "work");
+    const file = join(user.home, "profiles.yml");
+    writeFileSync(file, JSON.stringify({ ...config, profiles }));
+    const unknown = await user.ngrokd(`connect no.demo --config ${file} --profile no`);
+    expect(unknown.err).toContain('There is no profile "no"');
+    const known = await user.ngrokd(`connect no.demo --config ${file} --profile work`);
+    expect(known.err).toContain('There is no endpoint "no.demo"');
+    expect(existsSync(join(user.home, ".local/state/ngrokd/profiles/work/operator_id"))).toBe(true);
   });
 
   test("a program of another user is reset", async () => {
