@@ -1,5 +1,6 @@
 import { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
+import { isLoopback } from "../model/proxy.ts";
 import type { Listener } from "../net/types.ts";
 import {
   doorText,
@@ -81,6 +82,7 @@ export default command({
       if (wishes.stdio) await Promise.race([overStdio(session, wishes, io), aborted(stop)]);
       else {
         const doors = await openDoors(session, wishes, io);
+        for (const text of openToOthers(doors)) io.say.warn(text);
         io.say.ready(reportOf(doors, session), () => textOf(doors, session, io.say));
         await aborted(stop);
         for (const { listener } of doors) listener.close();
@@ -194,6 +196,12 @@ async function openDoors(session: Session, wishes: Wishes, io: Io): Promise<Open
     throw error;
   }
 }
+
+/** Pure: a sentence for each door that other machines reach. */
+const openToOthers = (doors: readonly OpenDoor[]): string[] =>
+  doors
+    .filter(({ listener: { address } }) => "host" in address && !isLoopback(address.host))
+    .map(({ listener }) => `${doorText(listener)} is open to other users and machines`);
 
 function proxyOptions(
   { way, carrier, loaded }: Session,

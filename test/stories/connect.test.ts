@@ -107,6 +107,10 @@ stories("endpoints for a user without root", () => {
     expect((await as(65_534)).out).toBe("hello");
     expect((await as(0)).out).toBe("hello");
     await running.stop("SIGINT");
+    const wide = user.start("connect echo.demo --listen 0.0.0.0:0 --json");
+    const address = addressOf(await readyOf(wide), "echo.demo:7000");
+    expect(wide.log()).toContain(`warning: ${address} is open to other users and machines`);
+    await wide.stop("SIGINT");
   });
 
   test("an endpoint that there is not is named, with the ones that there are", async () => {
