@@ -145,7 +145,8 @@ function answerOf(
     const page = asked.method === "POST" ? undefined : served.get(path);
     if (page !== undefined) return guarded(pageResponse(page), page.policy);
     const mayRun = (name: OperationName): boolean => isServedTo(session, name);
-    return guarded(await app().fetch(request, { mayRun }));
+    const isWelcome = (): boolean => sessions.of(cookieIn(asked, cookie) ?? "") !== undefined;
+    return guarded(await app().fetch(request, { mayRun, isWelcome }));
   };
 }
 
@@ -202,7 +203,10 @@ export function createSocketWeb(api: ApiDeps): SocketWeb {
       answer(request, asked) {
         const refusal = formRefusal(asked);
         if (refusal !== undefined) return refusedFor(refusal);
-        return app().fetch(request, { mayRun: (name) => isAllowed(name, rights) });
+        return app().fetch(request, {
+          mayRun: (name: OperationName) => isAllowed(name, rights),
+          isWelcome: () => true,
+        });
       },
       maxBodyBytes,
       quietMs,
