@@ -1,6 +1,7 @@
 import { createApi } from "../cloud/api.ts";
 import type { Loaded } from "../config/loaded.ts";
 import { findSocketPath } from "../config/paths.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import type { Log } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
@@ -10,7 +11,7 @@ import { type Carrier, createCarrier } from "./carrier.ts";
 import { openDaemonWay } from "./daemon-way.ts";
 import { createEphemeral, markAccount, sweepEphemeral } from "./ephemeral.ts";
 import { openOwnWay } from "./own-way.ts";
-import { userSettings, userStateFolder } from "./place.ts";
+import { checkStateFolder, userSettings, userStateFolder } from "./place.ts";
 import type { Way } from "./reach.ts";
 
 export interface SessionOptions {
@@ -49,6 +50,7 @@ export interface Session {
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { net, env, log, ephemeral } = options;
   const home = userStateFolder(env);
+  if (ephemeral) await checkStateFolder(home);
   const run = ephemeral ? await createEphemeral(net, home) : undefined;
   try {
     const loaded = await userSettings({
@@ -95,6 +97,7 @@ async function daemonWay(options: SessionOptions): Promise<Way | undefined> {
 
 async function ownWay(loaded: Loaded, options: SessionOptions): Promise<Way> {
   const { net, log, ephemeral, pooled, stop, hurry } = options;
+  await checkStateFolder(stateFolderOf(loaded.config.server));
   const { min, max, idle_timeout: seconds } = loaded.config.forward.pool;
   const pool = pooled
     ? { min: Math.min(min, max), max, idleTimeoutMs: seconds * 1000 }

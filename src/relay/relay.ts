@@ -15,6 +15,7 @@ import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
+import type { ForwardDeps } from "./forward.ts";
 import type { Lane } from "./lanes.ts";
 import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
@@ -109,6 +110,8 @@ export interface RelayOptions {
   readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
   /** Is told about each connection. */
   readonly recorder?: Recorder;
+  /** See {@link ForwardDeps.tap}. */
+  readonly tap?: ForwardDeps["tap"];
 }
 
 /** A relay without doors and without credentials. */
@@ -145,6 +148,7 @@ export function createRelay(options: RelayOptions): Relay {
     earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
+    ...(options.tap && { tap: options.tap }),
   });
   links.set(accounts);
 

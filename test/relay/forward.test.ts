@@ -80,6 +80,37 @@ describe("forward", () => {
     await done;
   });
 
+  test("tells a tap each byte of both directions, and how the connection ended", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.write(bytes(`<${await read(conn, 8)}>`));
+      await read(conn);
+      conn.close();
+    });
+    const told: string[] = [];
+    const tap = (conn: Conn, { key }: { key: string }) => {
+      told.push(`${"host" in conn.remote ? conn.remote.host : ""} to ${key}`);
+      return {
+        up: (chunk: Uint8Array) => void told.push(`up ${Buffer.from(chunk)}`),
+        down: (chunk: Uint8Array) => void told.push(`down ${Buffer.from(chunk)}`),
+        end: (whole: boolean) => void told.push(`end ${whole}`),
+      };
+    };
+    const first = await forwarded(ingress, { tap });
+    await first.client.write(bytes("question"));
+    await read(first.client, 10);
+    first.client.closeWrite();
+    await first.done;
+    const usual = ["127.0.0.1 to hello.demo:80", "up question", "down <question>"];
+    expect(told.splice(0)).toEqual([...usual, "end true"]);
+    const second = await forwarded(ingress, { tap });
+    await second.client.write(bytes("question"));
+    await read(second.client, 10);
+    second.client.abort();
+    await second.done;
+    expect(told).toEqual([...usual, "end false"]);
+  });
+
   test("sends the client's first bytes with the request if early data is on", async () => {
     await using ingress = await fakeIngress(async (conn, _request, behind) => {
       await conn.write(accepted());
@@ -610,6 +641,7 @@ async function forwarded(
     openTimeoutMs = 5000,
     earlyData = false,
     quiet,
+    tap,
   } = given;
   const [client, local] = await pair();
   const history = createHistory();
@@ -621,6 +653,7 @@ async function forwarded(
     earlyData,
     recorder: history,
     ...(quiet && { quiet }),
+    ...(tap && { tap }),
   };
   const done = new Promise<void>((ended) =>
     forward(local, binding as NonNullable<typeof binding>, meter, deps, () => ended()),
