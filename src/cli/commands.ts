@@ -33,7 +33,12 @@ export const commands: Tree = {
     of: from(() => import("./tail.ts")),
   },
   traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  dashboard: { description: summaries.dashboard, of: from(() => import("./dashboard.ts")) },
   events: { description: summaries.events, of: from(() => import("./events.ts")) },
+  mcp: {
+    description: "Let an assistant ask the daemon, by MCP on stdin and stdout",
+    of: from(() => import("./mcp.ts")),
+  },
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),

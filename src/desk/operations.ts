@@ -4,7 +4,7 @@
  * read it; handlers.ts has the function of each row.
  */
 import * as z from "zod/mini";
-import { connectionsSchema, eventsSchema, trafficSchema } from "./history-schemas.ts";
+import { connectionsSchema, eventsSchema, linkSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
   healthSchema,
@@ -144,6 +144,14 @@ export const operations = {
     reply: eventsSchema,
     patienceMs: short,
   },
+  dashboard: {
+    summary: summaries.dashboard,
+    kind: "change",
+    input: z.object({ write: flag }),
+    help: { write: "The page may change something: pause, refresh and the like" },
+    reply: linkSchema,
+    patienceMs: short,
+  },
   refresh: {
     summary: summaries.refresh,
     kind: "change",
@@ -205,5 +213,8 @@ export type ReplyTo<N extends OperationName> = z.infer<(typeof operations)[N]["r
 
 /** In the table's order. */
 export const operationNames = Object.keys(operations) as OperationName[];
+
+/** Those that are served over HTTP: the owner's need the control socket. */
+export const webOperationNames = operationNames.filter((name) => operations[name].kind !== "owner");
 
 export const isOperation = (name: string): name is OperationName => Object.hasOwn(operations, name);

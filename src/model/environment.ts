@@ -99,3 +99,11 @@ const threads = "UV_THREADPOOL_SIZE";
  */
 export const withThreads = (env: Env): Env | undefined =>
   env[threads] === undefined ? { ...env, [threads]: "32" } : undefined;
+
+/** systemd's descriptors, for the process of this id: sd_listen_fds(3). */
+export function passedDescriptors(env: Env, pid: number): number[] {
+  const count = Number(env.LISTEN_FDS);
+  const isOurs = Number(env.LISTEN_PID) === pid && Number.isInteger(count) && count > 0;
+  return isOurs ? Array.from({ length: count }, (_, i) => firstPassed + i) : [];
+}
+const firstPassed = 3;

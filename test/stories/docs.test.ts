@@ -58,7 +58,7 @@ stories("the commands in docs/", () => {
   // A failed test must not leave its daemon to the next one.
   afterEach(endAll);
 
-  test.each(["usage.md", "troubleshooting.md"])(
+  test.each(["usage.md", "api.md", "troubleshooting.md"])(
     "%s: all work, in order, beside a daemon with the endpoints of the page",
     async (file) => {
       if (Bun.which("nc") === null) layOverUsrBin({ nc: netcat });
