@@ -17,7 +17,7 @@ setDefaultTimeout(300_000);
 const base = `api: { url: "http://127.0.0.1:4050", key: local-cloud-key }
 ingressEndpoint: 127.0.0.1:4051
 bound_endpoints: { poll_interval: 2 }
-forward: { drain_timeout: 10 }`;
+forward: { drain_timeout: 20 }`;
 
 /** A unit that needs a name as soon as the daemon's unit has started. */
 const dependent = `[Unit]
