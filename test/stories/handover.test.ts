@@ -22,15 +22,15 @@ let cloud: Cloud;
 let daemon: Daemon;
 let manager: ServiceManager;
 
-/** A cloud with the endpoints, and a daemon under a service manager. */
-async function begin(): Promise<void> {
+/** A cloud with the endpoints, and a daemon; by default under the manager. */
+async function begin(env?: Record<string, string>): Promise<void> {
   cloud = await startCloud();
   // A machine that is busy with other tests must not count as a silent ingress.
   writeConfig(configFor(cloud, { forward: { open_timeout: 60 } }));
   manager = startServiceManager();
   const service = await echo();
   for (const name of names) await cloud.add(`tcp://${name}:7000`, service.address);
-  daemon = await serve({ env: manager.env, args: "--json" });
+  daemon = await serve({ env: env ?? manager.env, args: "--json" });
   for (const name of names) await daemon.becomes(name, "listening");
 }
 
@@ -181,6 +181,30 @@ const isAlive = (pid: number): boolean => {
     return false;
   }
 };
+
+stories("a handover in the same process, as without systemd", () => {
+  test("keeps the process and the sockets: clients wait, and nothing is refused", async () => {
+    await begin({});
+    const running = startLoad({ rate: load.rate, long: 0 }, await targets());
+    const { pid } = daemon;
+    for (let round = 1; round <= 4; round += 1) {
+      await Bun.sleep(800);
+      const ran = await ngrokd("upgrade --json");
+      expect(ran.err).toBe("");
+      expect(ran.json).toMatchObject({ way: "in place", pid });
+      await until(
+        "the next program serves",
+        () => daemon.log().split("ngrokd is up").length === round + 2,
+      );
+      expect((await daemon.status()).pid).toBe(pid);
+    }
+    const report = await running.end();
+    expect(report).toMatchObject(undisturbed);
+    expect(report.complete).toBeGreaterThan(100);
+    expect(await daemon.stop()).toBe(0);
+    expect(await resolve("one.demo")).toBeUndefined();
+  });
+});
 
 stories("the sockets of a daemon that is killed", () => {
   test("are kept by systemd: clients wait, names stay, and nothing is refused", async () => {
