@@ -126,7 +126,7 @@ this_system() {
   case $system in
     Linux) os=linux ;;
     Darwin) os=darwin ;;
-    *) fail "There is no ngrokd for \"$system\"" "this script knows Linux and macOS; for Windows there is an archive among the releases" ;;
+    *) fail "There is no ngrokd for \"$system\"" "it is for Linux and macOS" ;;
   esac
   case $machine in
     x86_64 | amd64) cpu=x64 ;;
