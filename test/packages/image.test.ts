@@ -67,7 +67,8 @@ stories("the container image", () => {
     atEnd(() => must("umount", "-l", "/sys/fs/cgroup"));
     const crun = ["crun", "--cgroup-manager=disabled", "--root", at("state")];
     start("the container", [...crun, "run", "--bundle", at("bundle"), "ngrokd"]);
-    const inside = (...words: string[]) => run([...crun, "exec", "ngrokd", ...words]);
+    const inside = (...words: string[]) =>
+      run([...crun, "exec", "--user", "65532:65532", "ngrokd", ...words]);
     await until("it is healthy", async () => {
       const { code, err } = await inside("/usr/bin/ngrokd", "health");
       if (code !== 0) throw new Error(err);
