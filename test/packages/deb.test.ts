@@ -87,6 +87,6 @@ const leaveNames = `exec 2>/tmp/errors
   ngrokd wait hello.demo --timeout 30 >/tmp/waited || cat /tmp/log /tmp/cloud
   kill -9 $daemon $cloud`;
 
-/** Files that groupadd and dpkg write whenever they run, and sizes of folders. */
+/** Files that groupadd and dpkg always write, and the sizes of folders. */
 const isOfOthers = (line: string): boolean =>
   /^\/etc\/(?:group|gshadow)-? /.test(line) || /^\S+ d /.test(line);
