@@ -62,7 +62,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "linux", "net"],
   reach: ["account", "cloud", "config", "control", "files", "ingress", "net", "relay"],
-  terminal: ["desk", "inspect"],
+  terminal: ["desk"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],
   web: ["control", "desk", "net", "observe"],

@@ -34,6 +34,7 @@ import {
 } from "./apply.ts";
 import { createChronicle } from "./chronicle.ts";
 import { createHandover, enter, type Handover, openControl } from "./handover.ts";
+import { inspectionOf } from "./inspection.ts";
 import { type Leave, leave } from "./leave.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
@@ -177,6 +178,7 @@ function deskOf(
     upgrade: handover.upgrade,
     names: parts.names,
     memory: memoryOf(parts),
+    inspection: inspectionOf(parts),
     dashboardLink: (how) => web().link(how),
     log: parts.options.log,
   };
