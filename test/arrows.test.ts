@@ -61,7 +61,18 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "linux", "net"],
-  reach: ["account", "cloud", "config", "control", "files", "ingress", "net", "relay"],
+  reach: [
+    "account",
+    "cloud",
+    "config",
+    "control",
+    "desk",
+    "dns",
+    "files",
+    "ingress",
+    "net",
+    "relay",
+  ],
   terminal: ["desk"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],
@@ -100,10 +111,12 @@ const importers: Readonly<Record<string, readonly string[]>> = {
     "net/bun.ts",
     "net/bun-diag.ts",
     "net/bun-enclosure.ts",
+    "net/bun-exec.ts",
     "net/bun-rights.ts",
     "net/bun-routing.ts",
     "net/bun-stage.ts",
   ],
+  "net/bun-exec.ts": ["net/bun.ts"],
   "net/bun-rights.ts": ["net/bun.ts"],
   "net/bun-routing.ts": ["net/bun.ts"],
   "net/bun-stage.ts": ["net/bun.ts", "net/bun-tls.ts", "net/bun-udp.ts"],
@@ -176,7 +189,17 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const names = ["", "-enclosure", "-libc", "-rights", "-routing", "-stage", "-tls", "-udp"];
+    const names = [
+      "",
+      "-enclosure",
+      "-exec",
+      "-libc",
+      "-rights",
+      "-routing",
+      "-stage",
+      "-tls",
+      "-udp",
+    ];
     const ofBun = names.map((name) => `net/bun${name}.ts`);
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(

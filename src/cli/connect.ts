@@ -50,6 +50,7 @@ export default command({
     pac: { type: "boolean", description: "The HTTP proxy serves /proxy.pac for browsers" },
     direct: { type: "boolean", description: "The proxies reach other hosts, too" },
     ephemeral: { type: "boolean", description: "Use an identity for this run alone" },
+    own: { type: "boolean", description: "Use an own identity even if a daemon runs" },
     ca: { type: "string", valueHint: "file", description: "An additional CA for the ingress" },
   },
   examples: [
@@ -69,6 +70,8 @@ export default command({
       profile: args.profile,
       ca: args.ca,
       ephemeral: args.ephemeral === true,
+      own: args.own === true,
+      socket: args.socket,
       pooled: !wishes.stdio,
       stop,
       hurry,

@@ -1,21 +1,20 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join, resolve } from "node:path";
+import { bindingFor } from "../model/binding.ts";
 import { givenEnvironment } from "../model/environment.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
-import type { Listener } from "../net/types.ts";
 import { exitOf } from "../reach/child.ts";
 import { doorText, endpointReceiver, openDoor } from "../reach/doors.ts";
-import { startEnclosed } from "../reach/enclosed.ts";
+import { type Closable, startEnclosed } from "../reach/enclosed.ts";
 import { execPlan, proxyVariables } from "../reach/exec-plan.ts";
 import { insideVariable, runInside } from "../reach/inside.ts";
 import { type ProxyOptions, proxyReceiver } from "../reach/proxy.ts";
-import { chosenBinding, namedEndpoint } from "../reach/reach.ts";
 import { openSession, type Session } from "../reach/session.ts";
 import { command, type Io, profileArg } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
-import { repeated, usageError } from "./flags.ts";
+import { usageError } from "./flags.ts";
 import { logTo } from "./log-to.ts";
 
 export default command({
@@ -23,11 +22,6 @@ export default command({
   description: "Run a command that reaches endpoints by their names and ports, without root",
   args: {
     ...profileArg,
-    name: {
-      type: "string",
-      valueHint: "host",
-      description: "A name below a wildcard that the command uses; may be repeated",
-    },
     net: {
       type: "string",
       valueHint: "none|proxy",
@@ -36,6 +30,7 @@ export default command({
     },
     proxy: { type: "boolean", description: "Only set the proxy variables, and no own network" },
     ephemeral: { type: "boolean", description: "Use an identity for this run alone" },
+    own: { type: "boolean", description: "Use an own identity even if a daemon runs" },
     ca: { type: "string", valueHint: "file", description: "An additional CA for the ingress" },
   },
   examples: [
@@ -69,17 +64,18 @@ export default command({
       profile: args.profile,
       ca: args.ca,
       ephemeral: args.ephemeral === true,
+      own: args.own === true,
+      socket: args.socket,
       pooled: true,
       stop,
       hurry,
     });
-    let listeners: readonly Listener[] = [];
+    let listeners: readonly Closable[] = [];
     try {
       const begun = await begin(session, io, {
         program,
         words,
         given,
-        names: repeated(rawArgs, "name"),
         others: args.net === "proxy",
         variablesAlone: args.proxy === true,
       });
@@ -99,8 +95,6 @@ interface Task {
   readonly program: string;
   readonly words: readonly string[];
   readonly given: Record<string, string>;
-  /** More names, below wildcards. */
-  readonly names: readonly string[];
   /** Whether other hosts are reached by the proxies. */
   readonly others: boolean;
   readonly variablesAlone: boolean;
@@ -108,25 +102,28 @@ interface Task {
 
 interface Begun {
   readonly exit: Promise<number>;
-  readonly listeners: readonly Listener[];
+  readonly listeners: readonly Closable[];
 }
 
 async function begin(session: Session, io: Io, task: Task): Promise<Begun> {
   const { way } = session;
-  const { program, words, names, others, variablesAlone } = task;
+  const { program, words, others, variablesAlone } = task;
   // The names are those of now; an earlier list is better than none.
   const listed = await way.fresh().catch(() => way.listed);
-  const more = names.map((text) => chosenBinding(listed, namedEndpoint(text)));
   if (variablesAlone) return await withVariables(session, io, task);
   const receivers = proxies(session, io, others);
   const begun = Promise.withResolvers<readonly [Promise<number>]>();
   try {
     const listeners = await startEnclosed({
       net: io.net,
-      plan: execPlan([...listed.bindings, ...more]),
+      plan: execPlan(listed.bindings, listed.wildcards),
       program,
       command: words,
       receiver: ({ binding }) => endpointReceiver(binding, session),
+      spareReceiver(name, port) {
+        const binding = bindingFor(listed, name, port);
+        return binding === undefined ? (conn) => conn.abort() : endpointReceiver(binding, session);
+      },
       proxies: others ? receivers : undefined,
       env: io.env,
       stop: io.stop,

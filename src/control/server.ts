@@ -44,13 +44,8 @@ export interface ControlOptions {
   readonly log: Log;
   /** Returns the reply's `data`. Its error becomes the error reply. */
   readonly handle: (request: Request, client: Client) => Promise<unknown>;
-  /**
-   * Commands of the daemon's own user and of root that take the connection
-   * over, with their arguments.
-   */
-  readonly takers?: Readonly<
-    Record<string, (conn: Conn, args: readonly string[]) => Promise<void>>
-  >;
+  /** The commands that take the connection over, and reply themselves. */
+  readonly takers?: Readonly<Record<string, Taker>>;
   /**
    * Takes a client that speaks HTTP. `onMove` is to be called whenever bytes
    * have moved.
@@ -59,6 +54,19 @@ export interface ControlOptions {
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
+
+/**
+ * Takes a connection over, until its end. Those of the owner are for the
+ * daemon's own user and root; to others the command is unknown.
+ */
+export type Taker =
+  | { readonly who: "owner"; readonly take: Take }
+  | {
+      readonly who: "anybody";
+      readonly take: (conn: Conn, args: readonly string[], rights: Rights) => Promise<void> | void;
+    };
+
+export type Take = (conn: Conn, args: readonly string[]) => Promise<void>;
 
 /** Who asks. */
 export interface Client {
@@ -271,10 +279,16 @@ async function serve(
     }
     const text = await within(ms, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
-    place.work();
     const isOwner = (): Promise<boolean> => isOwnUser(options.net, conn);
-    const taken = away || !text.ok ? undefined : takerFor(text.value, options);
-    if (taken !== undefined && (await isOwner())) return await taken(conn);
+    const wish = takerFor(text, options);
+    if (wish?.taker.who === "anybody" && rights !== "turned away") {
+      // A stream may last for days, so it has no place here.
+      place.leave();
+      return await wish.taker.take(conn, wish.args, rights);
+    }
+    place.work();
+    if (wish?.taker.who === "owner" && !away && (await isOwner()))
+      return await wish.taker.take(conn, wish.args);
     const reply = away
       ? refusal("Too many other users ask the daemon at the moment", "refused")
       : text.ok
@@ -294,19 +308,16 @@ async function isOwnUser(net: Net, conn: Conn): Promise<boolean> {
   return user !== undefined && (user.uid === 0 || user.uid === process.getuid?.());
 }
 
-/** The command of a request that takes the connection over. */
+/** The taker of a request's connection, and the request. */
 function takerFor(
-  text: string,
+  text: Parsed<string>,
   { takers = {} }: ControlOptions,
-): ((conn: Conn) => Promise<void>) | undefined {
-  const request = parseRequest(text);
-  const taker =
-    request.ok && Object.hasOwn(takers, request.value.command)
-      ? takers[request.value.command]
-      : undefined;
-  if (taker === undefined || !request.ok) return undefined;
-  const args = request.value.args ?? [];
-  return (conn) => taker(conn, args);
+): { readonly taker: Taker; readonly args: readonly string[] } | undefined {
+  const request = text.ok ? parseRequest(text.value) : undefined;
+  if (request?.ok !== true) return undefined;
+  const { command, args } = request.value;
+  const taker = Object.hasOwn(takers, command) ? takers[command] : undefined;
+  return taker && { taker, args: args ?? [] };
 }
 
 async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
@@ -364,16 +375,21 @@ async function answer(
     const data = await handle(request.value);
     return { success: true, data: typeof data === "string" ? printable(data) : data };
   } catch (error) {
-    if (!(error instanceof NgrokdError))
-      return { success: false, error: reasonOf(error), code: "internal" };
-    // Sentences for people; some clients print them as they are.
-    return {
-      success: false,
-      error: printable(error.message),
-      code: error.code,
-      ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
-    };
+    return errorReply(error);
   }
+}
+
+/** Pure: the reply for an error. */
+export function errorReply(error: unknown): Reply {
+  if (!(error instanceof NgrokdError))
+    return { success: false, error: reasonOf(error), code: "internal" };
+  // Sentences for people; some clients print them as they are.
+  return {
+    success: false,
+    error: printable(error.message),
+    code: error.code,
+    ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
+  };
 }
 
 const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;

@@ -3,6 +3,7 @@ import {
   type ControlOptions,
   type ControlServer,
   startControlServer,
+  type Taker,
 } from "../control/server.ts";
 import type { UpgradeReport } from "../desk/reply-schemas.ts";
 import { requirePassable } from "../handover/estate.ts";
@@ -72,11 +73,15 @@ const cannot = (): NgrokdError =>
 /** Opens the control socket, or goes on with an inherited one. */
 export async function openControl(
   { options, settings }: Parts,
-  clients: Pick<ControlOptions, "handle" | "web">,
+  clients: Pick<ControlOptions, "handle" | "web" | "takers">,
   { leaving }: Handover,
 ): Promise<ControlServer> {
   const { net, log, inheritance } = options;
   const { socket_path: path, socket_read: readers } = settings.current.config.server;
+  const owners = Object.entries(leaving.takers).map(([command, take]): [string, Taker] => [
+    command,
+    { who: "owner", take },
+  ]);
   const control = {
     net,
     path,
@@ -84,7 +89,7 @@ export async function openControl(
     readers,
     log,
     ...clients,
-    takers: leaving.takers,
+    takers: { ...clients.takers, ...Object.fromEntries(owners) },
   };
   const estate = inheritance?.estate;
   const activated = estate?.claim(activatedKey);

@@ -87,14 +87,14 @@ export async function leave(
   await parts.web.close();
   await relay.leave();
   const { open } = relay.stats();
-  log.info(
-    `pid ${successor.pid} (ngrokd ${successor.version}) has taken over` +
-      (open === 0 ? "" : `; ${open} open connections continue here`),
-  );
-  const handoverMs = settings.current.config.forward.handover_timeout * 1000;
-  relay.limits({ ...relayLimits(settings.current.config), drainMs: handoverMs });
+  const { config } = settings.current;
+  const isBeside = successor.way === "beside";
+  log.info(leavingText(successor, open));
+  const handoverMs = config.forward.handover_timeout * 1000;
+  if (isBeside) relay.limits({ ...relayLimits(config), drainMs: handoverMs });
   const ended = new AbortController();
-  const cut = cutAfter([aborted(stop), successor.stopped], drainMs(parts), hurry, ended.signal);
+  const causes = isBeside ? [aborted(stop), successor.stopped] : [aborted(stop)];
+  const cut = cutAfter(causes, drainMs(parts), hurry, ended.signal);
   const drained = relay.drain(cut);
   const reported = report(parts, successor, known, ended.signal);
   const end = await drained;
@@ -102,13 +102,26 @@ export async function leave(
   await reported;
   await passed;
   parts.history.stop();
+  if (!isBeside && stop.aborted) {
+    // This process does not become the next program, but ends.
+    await naming.stop();
+    await machine.clear();
+  }
   // The successor owns the hosts file by now, so this changes nothing there.
   await machine.release();
   await link.close();
   await health.close();
   successor.close();
-  log.info(end.cut === 0 ? "Ended after a handover" : `Ended; ${end.cut} connections were cut`);
+  if (isBeside || end.cut > 0)
+    log.info(end.cut === 0 ? "Ended after a handover" : `${end.cut} connections were cut`);
   return end;
+}
+
+function leavingText({ way, pid, program, version }: Successor, open: number): string {
+  const connections = `${open} open ${open === 1 ? "connection" : "connections"}`;
+  if (way === "rehearsal") return `Becoming "${program}" (ngrokd ${version}) after ${connections}`;
+  const rest = open === 0 ? "" : `; ${connections} may finish here`;
+  return `pid ${pid} (ngrokd ${version}) has taken over${rest}`;
 }
 
 export interface Leave {

@@ -102,13 +102,15 @@ export const operations = {
     input: z.object({
       host,
       state: z.optional(z.enum(["open", "ended"])),
-      limit: whole(1, 10_000),
+      limit: whole(1, 1000),
+      before: whole(1, Number.MAX_SAFE_INTEGER),
     }),
     word: "host",
     help: {
       host: hostHelp,
       state: "Only those that are open, or that have ended",
       limit: "The most connections of the reply; 100 if it is not given",
+      before: "Only older ones than this `id`",
     },
     reply: connectionsSchema,
     patienceMs: short,

@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import process from "node:process";
+import { errnoOf } from "../files/atomic.ts";
 import { self, wayTo, writerOf } from "../files/writers.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { withoutInherited } from "./inherited.ts";
@@ -63,13 +64,27 @@ export function environmentOfNext(
   return { ...(rest as Record<string, string>), ...more };
 }
 
+function spawned(
+  path: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): ChildProcess {
+  try {
+    return spawn(path, args, { stdio: ["ignore", "inherit", "inherit"], env });
+  } catch (error) {
+    const isNone = errnoOf(error) === "ENOEXEC";
+    const why = isNone ? "it is no program for this machine" : reasonOf(error);
+    throw new NgrokdError("refused", why, { cause: error });
+  }
+}
+
 /** Starts a program beside this one. It outlives this process. */
 export function startProgram(
   path: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Child {
-  const child: ChildProcess = spawn(path, args, { stdio: ["ignore", "inherit", "inherit"], env });
+  const child = spawned(path, args, env);
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(`at once: ${reasonOf(error)}`));
     child.once("exit", (code, signal) =>

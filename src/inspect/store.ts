@@ -1,6 +1,6 @@
 import type { Exchange } from "./exchange.ts";
 
-/** An exchange with its number. Numbers count from 1. */
+/** An exchange with its number, which counts from 1 since the start. */
 export interface Kept {
   readonly id: number;
   readonly exchange: Exchange;
@@ -21,7 +21,7 @@ export interface Store {
   get(id: number): Kept | undefined;
   /** Those behind `after`, oldest first. */
   since(after: number): Iterable<Kept>;
-  /** Drops what is too old; returns when the next one will be too old. */
+  /** Drops what is too old; returns when the next one will be, if any. */
   expire(now: number): number | undefined;
   /** Drops all for which `wanted` is false. */
   retain(wanted: (exchange: Exchange) => boolean): void;

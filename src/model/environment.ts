@@ -99,3 +99,23 @@ const threads = "UV_THREADPOOL_SIZE";
  */
 export const withThreads = (env: Env): Env | undefined =>
   env[threads] === undefined ? { ...env, [threads]: "32" } : undefined;
+
+/** systemd's descriptors, for the process of this id: sd_listen_fds(3). */
+export function passedDescriptors(env: Env, pid: number): number[] {
+  const count = Number(env.LISTEN_FDS);
+  const isOurs = Number(env.LISTEN_PID) === pid && Number.isInteger(count) && count > 0;
+  return isOurs ? Array.from({ length: count }, (_, i) => firstPassed + i) : [];
+}
+const firstPassed = 3;
+
+/** For a program that takes the place of its process: sockets and numbers. */
+export const inPlaceVariable = "NGROKD_INHERITED";
+
+/** The descriptors of the program that this process was before, by name. */
+export const leftDescriptors = (env: Env): Map<string, number> =>
+  new Map(
+    (env[inPlaceVariable] ?? "").split(",").flatMap((entry) => {
+      const [, name, fd] = /^(.+)=(\d+)$/.exec(entry) ?? [];
+      return name === undefined ? [] : [[name, Number(fd)] as const];
+    }),
+  );

@@ -2,6 +2,14 @@
  * Descriptors that pass between processes (SCM_RIGHTS), and what a program does
  * in Linux's namespaces, by the C library.
  */
+import {
+  controlLengthIn,
+  controlOf,
+  controlSize,
+  descriptorsIn,
+  messageHeader,
+  mostDescriptors,
+} from "../linux/rights.ts";
 import { errnoSentence } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { errnoName, errnoNow, type Libc, libcNow } from "./bun-libc.ts";
@@ -36,12 +44,11 @@ export async function bunEnclosure(): Promise<Enclosure> {
 
 // From Linux's headers: AF_UNIX, AF_INET; SOCK_DGRAM, SOCK_SEQPACKET,
 // SOCK_CLOEXEC; F_SETFD, FD_CLOEXEC; MSG_DONTWAIT, MSG_NOSIGNAL,
-// MSG_CMSG_CLOEXEC; SOL_SOCKET, SCM_RIGHTS.
+// MSG_CMSG_CLOEXEC.
 const [unixFamily, ipv4Family] = [1, 2];
 const [datagrams, packets, closeOnExec] = [2, 5, 0o2000000];
 const [setFlags, inheritNot] = [2, 1];
 const [dontWait, noSignal, receivedCloseOnExec] = [0x40, 0x4000, 0x40000000];
-const [socketLevel, rights] = [1, 1];
 /** SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP; MS_BIND. */
 const [getInterface, setInterface, up] = [0x8913, 0x8914, 1];
 const bind = 0x1000n;
@@ -49,8 +56,6 @@ const bind = 0x1000n;
 const [ambient, clearAll] = [47, 4];
 
 const textLimit = 64 * 1024;
-/** For 250 descriptors behind struct cmsghdr. */
-const controlLimit = 16 + 4 * 250;
 
 function channel(libc: Libc): readonly [number, number] {
   const pair = new Int32Array(2);
@@ -61,25 +66,22 @@ function channel(libc: Libc): readonly [number, number] {
   return [ours, theirs];
 }
 
-/** Pure: struct msghdr of a 64-bit Linux. */
-const messageHeader = (vector: number, control: number, controlLength: number): BigUint64Array =>
-  BigUint64Array.of(0n, 0n, BigInt(vector), 1n, BigInt(control), BigInt(controlLength), 0n);
-
 function send(libc: Libc, at: Pointer, descriptor: number, message: ChannelMessage): void {
   const { text, descriptors } = message;
   const bytes = new TextEncoder().encode(text);
-  const vector = BigUint64Array.of(BigInt(at(bytes)), BigInt(bytes.length));
-  // struct cmsghdr, which is left out without descriptors.
-  const control = new Uint8Array(16 + 8 * Math.ceil(descriptors.length / 2));
-  const view = new DataView(control.buffer);
-  view.setBigUint64(0, BigInt(16 + 4 * descriptors.length), true);
-  view.setInt32(8, socketLevel, true);
-  view.setInt32(12, rights, true);
-  for (const [i, one] of descriptors.entries()) view.setInt32(16 + 4 * i, one, true);
-  const header = messageHeader(at(vector), at(control), descriptors.length && control.length);
+  const parts = BigUint64Array.of(BigInt(at(bytes)), BigInt(bytes.length));
+  const control = controlOf(descriptors);
+  const header = messageHeader({
+    ...noName,
+    parts: at(parts),
+    control: at(control),
+    controlLength: descriptors.length === 0 ? 0 : control.length,
+  });
   if (Number(libc.sendmsg(descriptor, header, noSignal)) < 0)
     throw failure("Cannot hand over listeners", errnoNow());
 }
+
+const noName = { name: 0, nameLength: 0 };
 
 function receive(
   libc: Libc,
@@ -87,9 +89,17 @@ function receive(
   descriptor: number,
   flags: number,
 ): ChannelMessage | null | undefined {
-  const [bytes, control] = [new Uint8Array(textLimit), new Uint8Array(controlLimit)];
-  const vector = BigUint64Array.of(BigInt(at(bytes)), BigInt(bytes.length));
-  const header = messageHeader(at(vector), at(control), control.length);
+  const [bytes, control] = [
+    new Uint8Array(textLimit),
+    new Uint8Array(controlSize(mostDescriptors)),
+  ];
+  const parts = BigUint64Array.of(BigInt(at(bytes)), BigInt(bytes.length));
+  const header = messageHeader({
+    ...noName,
+    parts: at(parts),
+    control: at(control),
+    controlLength: control.length,
+  });
   const length = Number(libc.recvmsg(descriptor, header, flags | receivedCloseOnExec));
   if (length === 0) return null;
   if (length < 0) {
@@ -99,12 +109,7 @@ function receive(
     throw failure("Cannot take over listeners", errnoNow());
   }
   const text = new TextDecoder().decode(bytes.subarray(0, length));
-  const view = new DataView(control.buffer);
-  const used = Number(header[5] ?? 0n);
-  const size = used < 16 ? 16 : Number(view.getBigUint64(0, true));
-  const count = Math.max(0, (size - 16) / 4);
-  const descriptors = Array.from({ length: count }, (_, i) => view.getInt32(16 + 4 * i, true));
-  return { text, descriptors };
+  return { text, descriptors: descriptorsIn(control.subarray(0, controlLengthIn(header))) };
 }
 
 function raiseLoopback(libc: Libc): void {

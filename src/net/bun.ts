@@ -11,6 +11,7 @@ import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
 import { bunEnclosure } from "./bun-enclosure.ts";
+import { becomeProgram } from "./bun-exec.ts";
 import {
   adoptedAddress,
   adoptedUdpAddress,
@@ -53,7 +54,7 @@ import type {
 } from "./types.ts";
 import { closeDescriptor, fileAt, privately, stopAt } from "./unix.ts";
 
-export { makeFilesOnlyIn };
+export { becomeProgram, makeFilesOnlyIn };
 
 /** A net with an account of its own. */
 export function createBunNet(): Net {

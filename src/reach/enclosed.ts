@@ -6,12 +6,24 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onAbort } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
-import type { ChannelMessage, Conn, Enclosure, Listener, Net } from "../net/types.ts";
-import { type ExecPlan, hostsText, mostDirect, nsswitchText, resolvConfText } from "./exec-plan.ts";
+import type { ChannelMessage, Conn, Enclosure, Net } from "../net/types.ts";
+import { createExecNames } from "./exec-names.ts";
+import {
+  directHosts,
+  type ExecPlan,
+  hostsText,
+  nsswitchText,
+  resolvConfText,
+} from "./exec-plan.ts";
 import { type InsidePlan, insideMessageSchema, insideVariable, planFile } from "./inside.ts";
 import { obstacleText } from "./obstacle.ts";
 
 type Receive = (conn: Conn) => void;
+
+/** A listener, or the name server. */
+export interface Closable {
+  close(): void;
+}
 
 export interface EnclosedOptions {
   readonly net: Net;
@@ -21,6 +33,8 @@ export interface EnclosedOptions {
   readonly command: readonly string[];
   /** Receives the clients of a door of the plan. */
   readonly receiver: (door: ExecPlan["doors"][number]) => Receive;
+  /** The same for a name below a wildcard. */
+  readonly spareReceiver: (name: string, port: number) => Receive;
   /** Undefined without proxies. */
   readonly proxies: { readonly http: Receive; readonly socks: Receive } | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -40,7 +54,7 @@ const setUpMs = 20_000;
  * `state` if anything else fails; then the program has not begun. Returns the
  * listeners.
  */
-export async function startEnclosed(options: EnclosedOptions): Promise<readonly Listener[]> {
+export async function startEnclosed(options: EnclosedOptions): Promise<readonly Closable[]> {
   const { net, env, stop, begins } = options;
   const enclosure = await net.enclosure();
   const unshare = unshareCommand();
@@ -59,7 +73,7 @@ export async function startEnclosed(options: EnclosedOptions): Promise<readonly 
       onAbort(stop, () => reject(new NgrokdError("cancelled", "Stopped before the command began")));
     });
     failed.catch(() => undefined);
-    let listeners: readonly Listener[] = [];
+    let listeners: readonly Closable[] = [];
     try {
       const descriptors = await Promise.race([handedOut(enclosure, ours), failed]);
       listeners = await adoptAll(options, descriptors);
@@ -151,12 +165,12 @@ async function writePlan(
     await writeFile(join(folder, file), text, { mode: 0o644 });
     covers.push({ file, over });
   }
-  const direct = plan.names.length > mostDirect ? [] : plan.names.map(({ host }) => host);
   const inside: InsidePlan = {
-    doors: plan.doors.map(({ ip, port }) => ({ ip, port })),
+    doors: [...plan.doors, ...sparesOf(plan)].map(({ ip, port }) => ({ ip, port })),
     proxies: proxies !== undefined,
+    nameServer: plan.zones.length > 0,
     covers,
-    direct,
+    direct: directHosts(plan),
     program,
     command: [...command],
   };
@@ -199,16 +213,28 @@ async function gone(enclosure: Enclosure, channel: number): Promise<void> {
   if (said.kind === "failed") throw new NgrokdError("network", said.message);
 }
 
+/** Each spare address listens at each port of a wildcard. */
+const sparesOf = ({ spares, sparePorts }: ExecPlan) =>
+  spares.flatMap((ip) => sparePorts.map((port) => ({ ip, port })));
+
 async function adoptAll(
-  { net, plan, receiver, proxies }: EnclosedOptions,
+  { net, plan, receiver, spareReceiver, proxies }: EnclosedOptions,
   descriptors: readonly number[],
-): Promise<Listener[]> {
+): Promise<Closable[]> {
+  const names = createExecNames(plan);
   const receivers = [
     ...plan.doors.map(receiver),
+    ...sparesOf(plan).map(({ ip, port }) => (conn: Conn): void => {
+      const name = names.nameOf(ip);
+      if (name === undefined) conn.abort();
+      else spareReceiver(name, port)(conn);
+    }),
     ...(proxies === undefined ? [] : [proxies.http, proxies.socks]),
   ];
-  const listeners: Listener[] = [];
+  const adopted: Closable[] = [];
   for (const [i, receive] of receivers.entries())
-    listeners.push(await net.adopt(descriptors[i] ?? -1, receive));
-  return listeners;
+    adopted.push(await net.adopt(descriptors[i] ?? -1, receive));
+  const [udp, tcp] = descriptors.slice(receivers.length);
+  if (udp !== undefined && tcp !== undefined) adopted.push(await names.serve(net, { udp, tcp }));
+  return adopted;
 }

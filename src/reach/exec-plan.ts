@@ -1,4 +1,4 @@
-import type { Binding } from "../model/binding.ts";
+import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { type Ip, ipFromNumber } from "../model/ip.ts";
 
@@ -6,17 +6,30 @@ import { type Ip, ipFromNumber } from "../model/ip.ts";
 export interface ExecPlan {
   readonly doors: readonly { readonly ip: Ip; readonly port: number; readonly binding: Binding }[];
   readonly names: readonly { readonly ip: Ip; readonly host: Hostname }[];
+  /** Addresses for names below wildcards that the program asks for. */
+  readonly spares: readonly Ip[];
+  /** The ports of the wildcards, at which each spare address listens. */
+  readonly sparePorts: readonly number[];
+  /** The zones of the wildcards. */
+  readonly zones: readonly Hostname[];
 }
 
 /** 127.1.0.0; nobody else has addresses in that network. */
 const firstAddress = 0x7f010000;
 export const mostNames = 0xffff;
 
+/** 127.2.0.0. */
+const firstSpare = 0x7f020000;
+export const spareCount = 64;
+
 /**
  * Pure: an address for each host, and a door for each of its ports. The name
  * `localhost` stays what it is.
  */
-export function execPlan(bindings: readonly Binding[]): ExecPlan {
+export function execPlan(
+  bindings: readonly Binding[],
+  wildcards: readonly Wildcard[] = [],
+): ExecPlan {
   const usable = bindings.filter(({ host }) => !/(?:^|\.)localhost$/.test(host));
   const hosts = [...new Set(usable.map(({ host }) => host))].sort().slice(0, mostNames);
   const addresses = new Map(hosts.map((host, i) => [host, ipFromNumber(firstAddress + 1 + i)]));
@@ -24,7 +37,20 @@ export function execPlan(bindings: readonly Binding[]): ExecPlan {
     const ip = addresses.get(binding.host);
     return ip === undefined ? [] : [{ ip, port: binding.port, binding }];
   });
-  return { doors, names: [...addresses].map(([host, ip]) => ({ ip, host })) };
+  const spares = wildcards.length === 0 ? 0 : spareCount;
+  return {
+    doors,
+    names: [...addresses].map(([host, ip]) => ({ ip, host })),
+    spares: Array.from({ length: spares }, (_, i) => ipFromNumber(firstSpare + 1 + i)),
+    sparePorts: [...new Set(wildcards.map(({ port }) => port))],
+    zones: [...new Set(wildcards.map(({ zone }) => zone))],
+  };
+}
+
+/** Pure: what needs no proxy; `.zone` stands for the names below a wildcard. */
+export function directHosts({ names, zones }: ExecPlan): string[] {
+  const direct = [...names.map(({ host }) => host), ...zones.map((zone) => `.${zone}`)];
+  return direct.length > mostDirect ? [] : direct;
 }
 
 /** Pure: a hosts file in which our names come first. */
@@ -40,7 +66,7 @@ export function nsswitchText(before: string): string | undefined {
   return text === before ? undefined : text;
 }
 
-/** No name server is in that network; lookups must fail soon. */
+/** No other name server is in that network; lookups must fail soon. */
 export const resolvConfText = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
 
 /** The proxies that a program is given, as `ip:port`. */
@@ -68,4 +94,4 @@ export function proxyVariables(
 }
 
 /** More of them would only slow programs down; the proxies know them too. */
-export const mostDirect = 200;
+const mostDirect = 200;

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import process from "node:process";
 import * as z from "zod/mini";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
-import type { Conn, Enclosure, Listener, Net } from "../net/types.ts";
+import type { HostPort } from "../model/host-port.ts";
+import { addressText, type Enclosure, type Net } from "../net/types.ts";
+import { nameServer as ownServer } from "./exec-names.ts";
 import { type GivenProxies, proxyVariables } from "./exec-plan.ts";
 
 /** What the process outside wants of the one in the namespaces. */
@@ -11,6 +13,8 @@ export const insidePlanSchema = z.object({
   doors: z.array(z.object({ ip: z.string(), port: z.number() })),
   /** Whether there are proxies. */
   proxies: z.boolean(),
+  /** Whether there is a name server. */
+  nameServer: z.boolean(),
   /** Files in the folder, and what they are put over. */
   covers: z.array(z.object({ file: z.string(), over: z.string() })),
   /** Hosts that need no proxy. */
@@ -54,8 +58,7 @@ export async function runInside(
   try {
     const plan = insidePlanSchema.parse(JSON.parse(readFileSync(join(folder, planFile), "utf8")));
     enclosure.raiseLoopback();
-    const { listeners, proxies } = await listenInside(net, plan);
-    const descriptors = listeners.map(({ fd }) => fd ?? -1);
+    const { descriptors, proxies } = await listenInside(net, plan);
     for (let i = 0; i < descriptors.length; i += atOnce)
       say({ kind: "listeners" }, descriptors.slice(i, i + atOnce));
     coverFiles(enclosure, folder, plan);
@@ -72,22 +75,26 @@ export async function runInside(
   }
 }
 
+/** The sockets of the doors, the proxies and the name server, in this order. */
 async function listenInside(
   net: Net,
-  { doors, proxies }: InsidePlan,
-): Promise<{ listeners: Listener[]; proxies: GivenProxies | undefined }> {
-  const refuse = (conn: Conn): void => conn.abort();
-  const listeners: Listener[] = [];
-  for (const { ip, port } of doors) listeners.push(await net.listen({ host: ip, port }, refuse));
-  if (!proxies) return { listeners, proxies: undefined };
-  const http = await net.listen({ host: proxyHost, port: 0 }, refuse);
-  const socks = await net.listen({ host: proxyHost, port: 0 }, refuse);
-  const text = ({ address }: Listener): string =>
-    "host" in address ? `${address.host}:${address.port}` : address.path;
-  return {
-    listeners: [...listeners, http, socks],
-    proxies: { http: text(http), socks: text(socks) },
+  { doors, proxies, nameServer }: InsidePlan,
+): Promise<{ descriptors: number[]; proxies: GivenProxies | undefined }> {
+  const descriptors: number[] = [];
+  const listen = async (at: HostPort): Promise<string> => {
+    const { address, fd = -1 } = await net.listen(at, (conn) => conn.abort());
+    descriptors.push(fd);
+    return addressText(address);
   };
+  for (const { ip, port } of doors) await listen({ host: ip, port });
+  const at = { host: proxyHost, port: 0 };
+  const given = proxies ? { http: await listen(at), socks: await listen(at) } : undefined;
+  if (nameServer) {
+    const { fd = -1 } = await net.udp(ownServer, () => undefined);
+    descriptors.push(fd);
+    await listen(ownServer);
+  }
+  return { descriptors, proxies: given };
 }
 
 function coverFiles(enclosure: Enclosure, folder: string, { covers }: InsidePlan): void {

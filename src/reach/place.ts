@@ -1,10 +1,12 @@
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
+import process from "node:process";
 import { type LoadOptions, loadConfig } from "../config/load.ts";
 import type { Loaded } from "../config/loaded.ts";
 import { ofProfile } from "../config/profiles.ts";
 import { readFileIfThere } from "../files/atomic.ts";
-import { isNgrokdError } from "../model/error.ts";
+import { self, wayTo, writerOf } from "../files/writers.ts";
+import { isNgrokdError, NgrokdError } from "../model/error.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -64,5 +66,23 @@ export async function userSettings(options: UserSettings): Promise<Loaded> {
 async function fileOf({ file, env }: UserSettings): Promise<string | undefined> {
   if (file || env.NGROKD_CONFIG) return file;
   const own = userConfigPath(env);
-  return (await readFileIfThere(own)) === undefined ? undefined : own;
+  const isUsable = (await readFileIfThere(own)) !== undefined && !(await strangerAt(own));
+  return isUsable ? own : undefined;
+}
+
+/**
+ * Rejects with NgrokdError `permission` if this is root, and the folder is in
+ * the hands of another user, as with sudo that keeps HOME.
+ */
+export async function checkStateFolder(folder: string): Promise<void> {
+  const stranger = await strangerAt(folder);
+  if (stranger === undefined) return;
+  throw new NgrokdError("permission", `Cannot keep an identity in "${folder}": ${stranger}`, {
+    hint: "run this without sudo, or set XDG_STATE_HOME to a folder of root's",
+  });
+}
+
+/** Why root must not use a path; undefined for all other users. */
+async function strangerAt(path: string): Promise<string | undefined> {
+  return process.getuid?.() === 0 ? writerOf(await wayTo(path), self())?.why : undefined;
 }

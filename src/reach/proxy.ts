@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { Ingress } from "../ingress/ingress.ts";
-import type { Binding } from "../model/binding.ts";
+import { type Binding, bindingFor } from "../model/binding.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
@@ -11,7 +11,7 @@ import { proxyPage } from "../relay/greet/http-proxy.ts";
 import { type ProxyKind, refuseWish, type Wish, wishOf } from "../relay/greet/proxy-client.ts";
 import { lastWords } from "../relay/greet/refusal.ts";
 import type { Carrier } from "./carrier.ts";
-import { bindingFor, portsOf, type Way } from "./reach.ts";
+import { portsOf, type Way } from "./reach.ts";
 
 export interface ProxyOptions {
   readonly net: Net;

@@ -5,7 +5,7 @@
  * `exec` use it.
  */
 import type { Ingress } from "../ingress/ingress.ts";
-import { type Binding, type Bindings, bindingBelow, isBelow } from "../model/binding.ts";
+import { type Binding, type Bindings, bindingFor, isBelow } from "../model/binding.ts";
 import { parseEndpointUrl } from "../model/endpoint.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostname } from "../model/hostname.ts";
@@ -26,25 +26,6 @@ export interface Way {
   readonly identity: string;
   /** Ends everything, and deletes an operator that was for this run alone. */
   close(): Promise<void>;
-}
-
-/**
- * Pure: the binding for a host and port; undefined if there is none. A name
- * itself comes before a wildcard, and a longer wildcard before a shorter one.
- */
-export function bindingFor(
-  { bindings, wildcards }: Bindings,
-  host: string,
-  port: number,
-): Binding | undefined {
-  const name = parseHostname(host);
-  if (!name.ok) return undefined;
-  const own = bindings.find((one) => one.host === name.value && one.port === port);
-  if (own !== undefined) return own;
-  const [zone] = wildcards
-    .filter((one) => one.port === port && isBelow(name.value, one.zone))
-    .sort((a, b) => b.zone.length - a.zone.length);
-  return zone === undefined ? undefined : bindingBelow(zone, name.value);
 }
 
 /** Pure: the ports of a host, in order; empty if it is no endpoint's. */

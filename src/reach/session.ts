@@ -1,14 +1,17 @@
 import { createApi } from "../cloud/api.ts";
 import type { Loaded } from "../config/loaded.ts";
+import { findSocketPath } from "../config/paths.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import type { Log } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
 import { type Carrier, createCarrier } from "./carrier.ts";
+import { openDaemonWay } from "./daemon-way.ts";
 import { createEphemeral, markAccount, sweepEphemeral } from "./ephemeral.ts";
 import { openOwnWay } from "./own-way.ts";
-import { userSettings, userStateFolder } from "./place.ts";
+import { checkStateFolder, userSettings, userStateFolder } from "./place.ts";
 import type { Way } from "./reach.ts";
 
 export interface SessionOptions {
@@ -20,6 +23,9 @@ export interface SessionOptions {
   readonly profile: string | undefined;
   readonly ca: string | undefined;
   readonly ephemeral: boolean;
+  /** Whether a daemon is not to be used. */
+  readonly own: boolean;
+  readonly socket: string | undefined;
   /** Whether many connections are expected, so that a pool pays. */
   readonly pooled: boolean;
   /** See `Io`. */
@@ -37,12 +43,14 @@ export interface Session {
 }
 
 /**
- * Opens a way with an identity of this user. Rejects with NgrokdError if there
- * is none, and then leaves nothing behind.
+ * Opens a way: by a running daemon that this user may use, or with an identity
+ * of this user. Rejects with NgrokdError if there is neither, and then leaves
+ * nothing behind.
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
-  const { net, env, log, ephemeral, pooled } = options;
+  const { net, env, log, ephemeral } = options;
   const home = userStateFolder(env);
+  if (ephemeral) await checkStateFolder(home);
   const run = ephemeral ? await createEphemeral(net, home) : undefined;
   try {
     const loaded = await userSettings({
@@ -54,14 +62,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     });
     if (run !== undefined) await markAccount(run.folder, loaded);
     const { forward } = loaded.config;
-    const { min, max, idle_timeout: seconds } = forward.pool;
-    const pool = pooled
-      ? { min: Math.min(min, max), max, idleTimeoutMs: seconds * 1000 }
-      : { min: 0, max: 0, idleTimeoutMs: 0 };
     const sweeping = sweep(home, loaded, options);
-    // An operator for this run alone has to be known before it can be deleted.
-    const giveUp = ephemeral ? options.hurry : options.stop;
-    const way = await openOwnWay({ net, loaded, log, ephemeral, pool, giveUp });
+    const way = (await daemonWay(options)) ?? (await ownWay(loaded, options));
     const carrier = createCarrier({
       net,
       log,
@@ -84,6 +86,25 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     run?.close();
     throw error;
   }
+}
+
+async function daemonWay(options: SessionOptions): Promise<Way | undefined> {
+  const { net, env, log, ephemeral, own, ca, config, profile } = options;
+  if (ephemeral || own || ca !== undefined) return undefined;
+  const socket = await findSocketPath({ flag: options.socket, config, env });
+  return await openDaemonWay({ net, socket, profile, log });
+}
+
+async function ownWay(loaded: Loaded, options: SessionOptions): Promise<Way> {
+  const { net, log, ephemeral, pooled, stop, hurry } = options;
+  await checkStateFolder(stateFolderOf(loaded.config.server));
+  const { min, max, idle_timeout: seconds } = loaded.config.forward.pool;
+  const pool = pooled
+    ? { min: Math.min(min, max), max, idleTimeoutMs: seconds * 1000 }
+    : { min: 0, max: 0, idleTimeoutMs: 0 };
+  // An operator for this run alone has to be known before it can be deleted.
+  const giveUp = ephemeral ? hurry : stop;
+  return await openOwnWay({ net, loaded, log, ephemeral, pool, giveUp });
 }
 
 /** What killed runs have left; beside the other work. */

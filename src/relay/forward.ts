@@ -32,10 +32,10 @@ export interface ForwardDeps {
    * system may choose it.
    */
   readonly bufferSize?: () => number | undefined;
-  /** Is told about each connection. */
-  readonly recorder?: Recorder | undefined;
   /** Without it, a client learns of a failure by a reset. */
   readonly courtesy?: Courtesy;
+  /** Is told about each connection. */
+  readonly recorder?: Recorder | undefined;
   /** Returns who is told the bytes of a connection, if somebody is. */
   readonly tap?: (client: Conn, binding: Binding) => Tap | undefined;
 }
@@ -125,12 +125,14 @@ class Forwarding implements SpliceUser, Watcher {
     const { key } = binding;
     let failure: OpeningFailure | undefined;
     try {
-      const early = deps.earlyData === true ? createEarlyBytes(client) : undefined;
+      const { courtesy } = deps;
+      // A courteous proxy has its own exchange with the client first.
+      const isEarly = deps.earlyData === true && courtesy === undefined;
+      const early = isEarly ? createEarlyBytes(client) : undefined;
       const opened = await open(client, binding, deps, { early, way: this.trace });
       if (opened.kind === "accepted") {
-        const taken = early?.taken;
-        if (deps.courtesy === undefined) this.carry(opened, taken);
-        else await this.welcome(opened, taken, deps.courtesy);
+        if (courtesy === undefined) this.carry(opened, early?.taken);
+        else await this.welcome(opened, courtesy);
         return;
       }
       if (opened.kind === "left") {
@@ -140,8 +142,8 @@ class Forwarding implements SpliceUser, Watcher {
       } else {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
-        this.record("refused", meter.lastError);
         failure = { kind: "refused", code: opened.code, text: meter.lastError };
+        this.record("refused", meter.lastError);
         deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
           endpoint: key,
           code: opened.code,
@@ -150,8 +152,8 @@ class Forwarding implements SpliceUser, Watcher {
     } catch (error) {
       countError(meter, kindOf(error));
       meter.lastError = reasonOf(error);
-      this.record(kindOf(error), meter.lastError);
       failure = { kind: "failed", error };
+      this.record(kindOf(error), meter.lastError);
       deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
         endpoint: key,
         ...hintOf(error),
@@ -162,22 +164,18 @@ class Forwarding implements SpliceUser, Watcher {
     client.watch(this);
   }
 
-  private async welcome(
-    opened: Accepted,
-    early: Uint8Array | undefined,
-    { accepted }: Pick<Courtesy, "accepted">,
-  ): Promise<void> {
+  private async welcome(opened: Accepted, { accepted }: Pick<Courtesy, "accepted">): Promise<void> {
     try {
       await accepted(this.client);
     } catch {
       countError(this.meter, "reset");
-      this.record("reset", "the client left while its connection was opened");
+      this.record("left", "the client left before the connection was open");
       opened.conn.abort();
       this.client.abort();
       this.client.watch(this);
       return;
     }
-    this.carry(opened, early);
+    this.carry(opened, undefined);
   }
 
   private carry({ conn, notices }: Accepted, early: Uint8Array | undefined): void {

@@ -21,7 +21,7 @@ import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add"> {
+export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add" | "carry"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -159,6 +159,7 @@ export function createRelay(options: RelayOptions): Relay {
     probe: doors.probe,
     meters: doors.meters,
     add: doors.add,
+    carry: doors.carry,
     async apply(steps) {
       const failures = await doors.apply(steps, limits.drainMs);
       links.serve(doors.present);

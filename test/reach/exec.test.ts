@@ -5,7 +5,13 @@ import {
   givenEnvironment,
   holdingEnvironment,
 } from "../../src/model/environment.ts";
-import { execPlan, hostsText, nsswitchText, proxyVariables } from "../../src/reach/exec-plan.ts";
+import {
+  directHosts,
+  execPlan,
+  hostsText,
+  nsswitchText,
+  proxyVariables,
+} from "../../src/reach/exec-plan.ts";
 import { obstacleText } from "../../src/reach/obstacle.ts";
 
 const { bindings } = bindingsOf(
@@ -26,6 +32,19 @@ describe("execPlan", () => {
       "127.1.0.2:22",
       "127.1.0.2:80",
     ]);
+  });
+
+  test("has spare addresses for the names below wildcards, if there are any", () => {
+    expect(execPlan(bindings).spares).toEqual([]);
+    const listed = bindingsOf([{ id: "ep_1", url: "https://*.team.demo", proto: "" }]);
+    const plan = execPlan(bindings, listed.wildcards);
+    expect({ first: plan.spares[0], ports: plan.sparePorts, zones: plan.zones }).toMatchObject({
+      first: "127.2.0.1",
+      ports: [443],
+      zones: ["team.demo"],
+    });
+    expect(plan.spares).toHaveLength(64);
+    expect(directHosts(plan).join()).toBe("db.demo,web.demo,.team.demo");
   });
 
   test("puts its names before those of the machine", () => {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { bindingsOf } from "../../src/model/binding.ts";
+import { bindingFor, bindingsOf } from "../../src/model/binding.ts";
 import { isSameUser } from "../../src/reach/carrier.ts";
 import { parseListen } from "../../src/reach/doors.ts";
 import { pacText } from "../../src/reach/pac.ts";
 import { userConfigPath, userStateFolder } from "../../src/reach/place.ts";
-import { bindingFor, chosenBinding, namedEndpoint } from "../../src/reach/reach.ts";
+import { chosenBinding, namedEndpoint } from "../../src/reach/reach.ts";
 
 const listed = bindingsOf(
   [

@@ -107,6 +107,23 @@ stories("endpoints for a user without root", () => {
     expect(port.json.error).toMatchObject({ hint: "its ports: 7000" });
   });
 
+  test("root keeps nothing in the home of another user, and reads nothing there", async () => {
+    const env = { HOME: user.home, NGROK_API_KEY: cloud.apiKey };
+    for (const flags of [[], ["--ephemeral"]]) {
+      const { code, err } = await run(["/run/bin/ngrokd", "connect", "echo.demo", ...flags], {
+        env,
+      });
+      expect({ code, err }).toMatchObject({
+        code: 5,
+        err: expect.stringContaining("belongs to another user (uid 65534)"),
+      });
+      expect(err).toContain("hint:  run this without sudo, or set XDG_STATE_HOME");
+    }
+    const state = { HOME: user.home, XDG_STATE_HOME: "/run/root-state" };
+    const own = await run(["/run/bin/ngrokd", "connect", "echo.demo"], { env: state });
+    expect(own.err).toContain("There is no API key");
+  });
+
   test("without a key it says where to put one", async () => {
     const { code, json } = await run(["/run/bin/ngrokd", "connect", "hello.demo", "--json"], {
       as: "nobody",

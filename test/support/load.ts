@@ -7,7 +7,9 @@ export interface LoadReport {
   complete: number;
   refused: number;
   reset: number;
-  /** Short connections that ended early, or with other bytes. */
+  /** Short connections that ended early. */
+  cut: number;
+  /** Short connections that brought other bytes. */
   wrong: number;
   longBytes: number;
   /** Long connections that broke, or with another hash. */
@@ -44,6 +46,7 @@ export function startLoad(
 export const undisturbed = {
   refused: 0,
   reset: 0,
+  cut: 0,
   wrong: 0,
   longBroken: 0,
   missingNames: [],

@@ -36,10 +36,12 @@ export function startServiceManager(path = "/run/manager.sock"): ServiceManager 
     bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
     recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
     close: { args: ["i32"], returns: "i32" },
+    fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   });
   rmSync(path, { force: true });
   const address = socketAddress(path);
   const [unix, datagrams, nonBlocking, closeOnExec] = [1, 2, 0o4000, 0x40000000];
+  const duplicateClosed = 1030;
   const socket = symbols.socket(unix, datagrams | nonBlocking, 0);
   if (symbols.bind(socket, address, address.length) !== 0) throw new Error(`cannot bind ${path}`);
   const texts: string[] = [];
@@ -70,8 +72,17 @@ export function startServiceManager(path = "/run/manager.sock"): ServiceManager 
     else if (fds[0] !== undefined) {
       if (!/^[\x20-\x39\x3b-\x7e]{1,255}$/.test(name)) throw new Error(`a bad name: ${name}`);
       drop(name);
-      kept.set(name, fds[0]);
+      kept.set(name, high(fds[0]));
     }
+  };
+  /**
+   * The same file at a number that is no target of a child's descriptors: Bun
+   * 1.4.5 puts them into place one by one.
+   */
+  const high = (fd: number): number => {
+    const copy = symbols.fcntl(fd, duplicateClosed, 500);
+    closeSync(fd);
+    return copy;
   };
   const drop = (name: string): void => {
     const fd = kept.get(name);
@@ -92,7 +103,7 @@ export function startServiceManager(path = "/run/manager.sock"): ServiceManager 
       return named.length === 0 ? undefined : Number(named.at(-1));
     },
     kept: () => [...kept.keys()],
-    keep: (name, fd) => void kept.set(name, fd),
+    keep: (name, fd) => void kept.set(name, high(fd)),
     passing() {
       read();
       const names = [...kept.keys()].join(":");
