@@ -75,7 +75,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "net",
     "relay",
   ],
-  terminal: ["desk", "inspect"],
+  terminal: ["desk"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],
   web: ["control", "desk", "net", "observe"],
