@@ -54,9 +54,9 @@ export async function comeIntoHeritage(
   inheritance: LiveInheritance,
   { relay, accounts }: { relay: Relay; accounts: Accounts },
 ): Promise<void> {
-  const { heritage, estate, hasDoors } = inheritance;
+  const { heritage, estate } = inheritance;
   if (heritage === undefined) return;
-  if (hasDoors && relay.present.size === 0)
+  if (heritage.facts.doors > 0 && relay.present.size === 0)
     throw new NgrokdError("refused", "it serves no endpoint, and the running daemon does");
   const { facts } = heritage;
   for (const member of accounts.all) {

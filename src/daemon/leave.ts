@@ -28,6 +28,7 @@ export function estateFacts(parts: Parts): { facts: EstateFacts; known: Known } 
     protocol: protocolVersion,
     version,
     pid: process.pid,
+    doors: relay.present.size,
     keys: options.inheritance?.estate.held.map(({ key }) => key) ?? [],
     accounts: accounts.all.map((member) => accountFacts(parts, member)),
     meters: Object.fromEntries(meters.map(([key, { told }]) => [key, told])),
