@@ -55,7 +55,11 @@ export function createEstate(net: Net): Estate {
       return [...open].map(([key, fd]) => ({ key, fd }));
     },
     inherit(held) {
-      for (const { key, fd } of held) inherited.set(key, fd);
+      for (const { key, fd } of held) {
+        // systemd passes a socket of a socket unit that it has also stored twice.
+        if (inherited.has(key)) net.closeDescriptor(fd);
+        else inherited.set(key, fd);
+      }
     },
     claim,
     get unclaimed() {
