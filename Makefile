@@ -33,8 +33,9 @@ demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: chec
 test: dist/ngrokd ## Run all checks, tests and stories
 	@$(bun) test/run.ts
 
-soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5); SOAK_SEED repeats a run
+soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5); SOAK_SEED repeats a run. Then 20 handovers and kills
 	@$(bun) test/soak/main.ts
+	@HANDOVER_ROUNDS=20 HANDOVER_RATE=500 HANDOVER_LONG=200 $(bun) test ./test/stories/handover.test.ts
 
 chaos: dist/ngrokd ## kill -9, faults, churn and other programs' edits under traffic for CHAOS_MINUTES (1); CHAOS_SEED repeats a run
 	@$(bun) test/chaos/main.ts

@@ -56,7 +56,7 @@ export function createEstate(net: Net): Estate {
     },
     inherit(held) {
       for (const { key, fd } of held) {
-        // systemd passes a socket of a socket unit that it has also stored twice.
+        // A socket of a socket unit comes twice if systemd has stored it, too.
         if (inherited.has(key)) net.closeDescriptor(fd);
         else inherited.set(key, fd);
       }

@@ -18,8 +18,16 @@ import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const names = ["one.demo", "two.demo", "three.demo"];
-/** New connections a second, and long ones; `make soak` has more of both. */
-const load = { rate: 100, long: 50 };
+/**
+ * New connections a second, as far as the machine can, and long ones. `make
+ * soak` has more of both, and more rounds.
+ */
+const load = {
+  rate: Number(process.env.HANDOVER_RATE ?? 100),
+  long: Number(process.env.HANDOVER_LONG ?? 50),
+};
+const rounds = Number(process.env.HANDOVER_ROUNDS ?? 5);
+const ofRounds = 60_000 + rounds * 12_000;
 
 const deaf = { data: () => undefined };
 
@@ -57,27 +65,31 @@ async function talk(): Promise<Awaited<ReturnType<typeof dial>>> {
 }
 
 stories("a handover to another program", () => {
-  test("leaves no client refused and no byte lost, several times in a row", async () => {
-    await begin();
-    const running = startLoad(load, await targets());
-    await Bun.sleep(1500);
-    const pids = new Set([(await daemon.status()).pid]);
-    for (let round = 1; round <= 5; round += 1) {
-      const ran = await ngrokd("upgrade --json");
-      expect(ran.err).toBe("");
-      expect(ran.json).toMatchObject({ way: "beside" });
-      const { pid, phase } = await daemon.status();
-      expect({ pid, phase }).toEqual({ pid: ran.json.pid, phase: "serving" });
-      await until("systemd knows the process", () => manager.mainPid() === pid);
-      pids.add(pid);
-      await Bun.sleep(700);
-    }
-    expect(pids.size).toBe(6);
-    const report = await running.end();
-    expect(report).toMatchObject(undisturbed);
-    expect(report.complete).toBeGreaterThan(300);
-    expect(report.longBytes).toBeGreaterThan(500_000);
-  });
+  test(
+    "leaves no client refused and no byte lost, several times in a row",
+    async () => {
+      await begin();
+      const running = startLoad(load, await targets());
+      await Bun.sleep(1500);
+      const pids = new Set([(await daemon.status()).pid]);
+      for (let round = 1; round <= rounds; round += 1) {
+        const ran = await ngrokd("upgrade --json");
+        expect(ran.err).toBe("");
+        expect(ran.json).toMatchObject({ way: "beside" });
+        const { pid, phase } = await daemon.status();
+        expect({ pid, phase }).toEqual({ pid: ran.json.pid, phase: "serving" });
+        await until("systemd knows the process", () => manager.mainPid() === pid);
+        pids.add(pid);
+        await Bun.sleep(700);
+      }
+      expect(pids.size).toBe(rounds + 1);
+      const report = await running.end();
+      expect(report).toMatchObject(undisturbed);
+      expect(report.complete).toBeGreaterThan(300);
+      expect(report.longBytes).toBeGreaterThan(500_000);
+    },
+    ofRounds,
+  );
 
   test("keeps what the daemon has counted, and shows the old process until it ends", async () => {
     const before = await daemon.endpoint("one.demo");
@@ -188,55 +200,63 @@ const isAlive = (pid: number): boolean => {
 };
 
 stories("a handover in the same process, as without systemd", () => {
-  test("keeps the process and the sockets: clients wait, and nothing is refused", async () => {
-    await begin({});
-    const running = startLoad({ rate: load.rate, long: 0 }, await targets());
-    const { pid } = daemon;
-    for (let round = 1; round <= 4; round += 1) {
-      await Bun.sleep(800);
-      const ran = await ngrokd("upgrade --json");
-      expect(ran.err).toBe("");
-      expect(ran.json).toMatchObject({ way: "in place", pid });
-      await until(
-        "the next program serves",
-        () => daemon.log().split("ngrokd is up").length === round + 2,
-      );
-      expect((await daemon.status()).pid).toBe(pid);
-    }
-    const report = await running.end();
-    expect(report).toMatchObject(undisturbed);
-    expect(report.complete).toBeGreaterThan(100);
-    expect(await daemon.stop()).toBe(0);
-    expect(await resolve("one.demo")).toBeUndefined();
-  });
+  test(
+    "keeps the process and the sockets: clients wait, and nothing is refused",
+    async () => {
+      await begin({});
+      const running = startLoad({ rate: load.rate, long: 0 }, await targets());
+      const { pid } = daemon;
+      for (let round = 1; round <= rounds; round += 1) {
+        await Bun.sleep(800);
+        const ran = await ngrokd("upgrade --json");
+        expect(ran.err).toBe("");
+        expect(ran.json).toMatchObject({ way: "in place", pid });
+        await until(
+          "the next program serves",
+          () => daemon.log().split("ngrokd is up").length === round + 2,
+        );
+        expect((await daemon.status()).pid).toBe(pid);
+      }
+      const report = await running.end();
+      expect(report).toMatchObject(undisturbed);
+      expect(report.complete).toBeGreaterThan(100);
+      expect(await daemon.stop()).toBe(0);
+      expect(await resolve("one.demo")).toBeUndefined();
+    },
+    ofRounds,
+  );
 });
 
 stories("the sockets of a daemon that is killed", () => {
-  test("are kept by systemd: clients wait, names stay, and nothing is refused", async () => {
-    await begin();
-    const places = await targets();
-    await until("systemd keeps the doors", () =>
-      places.every(({ ip, port }) => manager.kept().includes(`ngrokd tcp ${ip}|${port}`)),
-    );
-    const running = startLoad({ rate: load.rate, long: 0 }, places);
-    for (let round = 1; round <= 4; round += 1) {
-      await Bun.sleep(1000);
-      await daemon.stop("SIGKILL");
-      const { words, fds } = manager.passing();
-      await Bun.sleep(100);
-      daemon = await serve({
-        env: manager.env,
-        args: "--json",
-        inside: [...words, binary()],
-        fds,
-      });
-      for (const name of names) await daemon.becomes(name, "listening");
-    }
-    const { refused, wrong, missingNames, complete } = await running.end();
-    expect({ refused, wrong, missingNames }).toEqual({ refused: 0, wrong: 0, missingNames: [] });
-    // Those that were open at a kill are cut: the kernel ends them.
-    expect(complete).toBeGreaterThan(100);
-  });
+  test(
+    "are kept by systemd: clients wait, names stay, and nothing is refused",
+    async () => {
+      await begin();
+      const places = await targets();
+      await until("systemd keeps the doors", () =>
+        places.every(({ ip, port }) => manager.kept().includes(`ngrokd tcp ${ip}|${port}`)),
+      );
+      const running = startLoad({ rate: load.rate, long: 0 }, places);
+      for (let round = 1; round <= rounds; round += 1) {
+        await Bun.sleep(1000);
+        await daemon.stop("SIGKILL");
+        const { words, fds } = manager.passing();
+        await Bun.sleep(100);
+        daemon = await serve({
+          env: manager.env,
+          args: "--json",
+          inside: [...words, binary()],
+          fds,
+        });
+        for (const name of names) await daemon.becomes(name, "listening");
+      }
+      const { refused, wrong, missingNames, complete } = await running.end();
+      expect({ refused, wrong, missingNames }).toEqual({ refused: 0, wrong: 0, missingNames: [] });
+      // Those that were open at a kill are cut: the kernel ends them.
+      expect(complete).toBeGreaterThan(100);
+    },
+    ofRounds,
+  );
 
   test("carry connections at once after the last start", async () => {
     const client = await talk();
