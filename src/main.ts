@@ -7,6 +7,7 @@ import {
   cleanEnvironment,
   confinedEnvironment,
   foldersToCreateIn,
+  holdingEnvironment,
   leftDescriptors,
   passedDescriptors,
   withThreads,
@@ -24,9 +25,11 @@ import { unwritten, writeAll } from "./terminal/write-all.ts";
 const lookUps = new Set(["serve", "run", "doctor", "why"]);
 const { argv, advice } = translated(process.argv.slice(2));
 await startAgain(argv[0]);
-const debug = argv.includes("--debug");
+// Behind `--` are the words of another program.
+const own = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
+const debug = own.includes("--debug");
 const say = createSay({
-  json: argv.includes("--json"),
+  json: own.includes("--json"),
   debug,
   out: outputOf("stdout"),
   err: outputOf("stderr"),
@@ -67,8 +70,10 @@ async function startAgain(command: string | undefined): Promise<void> {
           await (await import("./net/bun.ts")).makeFilesOnlyIn(folders),
         );
   const clean = cleanEnvironment(confined ?? process.env) ?? confined;
+  const given =
+    clean !== undefined && command === "exec" ? holdingEnvironment(clean, process.env) : clean;
   const looksUp = command !== undefined && lookUps.has(command);
-  const env = (looksUp ? withThreads(clean ?? process.env) : undefined) ?? clean;
+  const env = (looksUp ? withThreads(given ?? process.env) : undefined) ?? given;
   if (env !== undefined) await become(process.execPath, env);
 }
 

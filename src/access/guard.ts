@@ -24,13 +24,15 @@ export interface Guard {
     wanted: Wanted,
     without: Default,
   ): RefusalText | undefined | Promise<RefusalText | undefined>;
+  /** The same for a user of this machine who comes by another way. */
+  judgeUser(conn: Conn, uid: number | undefined, wanted: Wanted): RefusalText | undefined;
   /**
    * Whether the client may use any of these endpoints. For a door that they
    * share, before the client has named one. As {@link judge} otherwise. What is
    * known about `endpoints` is kept as long as the array.
    */
   mayUseAny(conn: Conn, endpoints: readonly Shared[]): boolean | Promise<boolean>;
-  /** The user of a client, if {@link judge} had to ask for it. */
+  /** The user of a client, if {@link judge} had to ask, or was told. */
   userOf(conn: Conn): number | undefined;
   /** The name of a user; known if a rule names users or groups. */
   nameOf(uid: number): string | undefined;
@@ -81,6 +83,12 @@ export function createGuard({
         const refusal = refusalOf(terms.rule, clientOf(known, conn, isOwn), without);
         return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
       });
+    },
+    judgeUser(conn, uid, wanted) {
+      if (uid !== undefined) users.set(conn, uid);
+      const { rules, nameOf } = current();
+      const refusal = refusalOf(ruleFor(rules, wanted), { kind: "user", uid }, "users");
+      return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
     },
     mayUseAny(conn, endpoints) {
       const all = termsAt(endpoints, current().rules);

@@ -33,7 +33,12 @@ export const commands: Tree = {
     of: from(() => import("./tail.ts")),
   },
   traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  dashboard: { description: summaries.dashboard, of: from(() => import("./dashboard.ts")) },
   events: { description: summaries.events, of: from(() => import("./events.ts")) },
+  mcp: {
+    description: "Let an assistant ask the daemon, by MCP on stdin and stdout",
+    of: from(() => import("./mcp.ts")),
+  },
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),
@@ -136,6 +141,14 @@ export const commands: Tree = {
   containers: {
     description: "Print what makes the served names work in a container",
     of: from(() => import("./containers.ts")),
+  },
+  connect: {
+    description: "Reach endpoints without root: a local port, a proxy, or stdio",
+    of: from(() => import("./connect.ts")),
+  },
+  exec: {
+    description: "Run a command that reaches endpoints by name, without root",
+    of: from(() => import("./exec.ts")),
   },
   plan: {
     description: "Show the changes of the next poll, without making them",

@@ -9,7 +9,7 @@ import { type Format, formats, formatted } from "../containers/formats.ts";
 import { advised, settingsFor } from "../containers/settings.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { NgrokdError } from "../model/error.ts";
-import { ipFromNumber, parseSubnet, subnetText } from "../model/ip.ts";
+import { ipFromNumber, isLoopbackSubnet, parseSubnet, subnetText } from "../model/ip.ts";
 import { quote } from "../model/parsed.ts";
 import { command, type ExitCode, type Io, profileArg } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
@@ -85,9 +85,15 @@ function factsOf(
     zones: items.filter(({ wildcard }) => wildcard).map((one) => one.wildcard_suffix),
     dns: listening === "" ? undefined : { listening, clients, hasUpstream: upstream.length > 0 },
     rules: config.access.rules,
+    wantsInterface: needsDevice(config.net.subnet),
     ownAddress: kind === "virtual" ? interfaceAddress(subnet) : undefined,
     network,
   };
+}
+
+function needsDevice(text: string): boolean {
+  const subnet = parseSubnet(text);
+  return !subnet.ok || !isLoopbackSubnet(subnet.value);
 }
 
 /** The interface has the first address behind that of its subnet. */

@@ -79,3 +79,14 @@ const isRepeated = (arg: ArgDef | undefined): boolean =>
 /** The short letters of a flag. */
 export const aliasesOf = (arg: ArgDef): string[] =>
   ["alias" in arg ? (arg.alias ?? []) : []].flat();
+
+/**
+ * Every value of a flag, in order, since citty keeps only the last one. The
+ * flags have been checked before.
+ */
+export function repeated(rawArgs: readonly string[], flag: string): string[] {
+  return rawArgs.flatMap((word, i) => {
+    if (word.startsWith(`--${flag}=`)) return [word.slice(flag.length + 3)];
+    return word === `--${flag}` ? [rawArgs[i + 1] ?? ""] : [];
+  });
+}

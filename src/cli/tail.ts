@@ -14,7 +14,7 @@ export default command({
       description: "Only this endpoint: its host name, or host:port",
     },
   },
-  examples: [],
+  examples: ["ngrokd tail", "ngrokd tail hello.demo --json"],
   async run({ host, ...args }, io) {
     const kinds = "connection.ended";
     const { next } = await daemonAt(args, io)("events", { limit: 1 });

@@ -127,6 +127,13 @@ const ownShape = {
         "It refuses others, since a web page could make such a name lead here.",
       allowed: "a list of host names",
     }),
+    dashboard_address: setting(text(values.optional(values.loopbackPort)).default(""), {
+      description:
+        "Where browsers of this machine reach the dashboard and the API. Without an address " +
+        "nothing is served. `ngrokd dashboard` prints a link, which works once.",
+      allowed: "a loopback address and a port",
+      example: "127.0.0.1:8082",
+    }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description:
         "An additional certificate authority to trust for the ingress: a PEM file, or a " +

@@ -18,7 +18,9 @@ export interface ContainerFacts {
   /** Undefined if the daemon has no DNS server that listens. */
   readonly dns: DnsFacts | undefined;
   readonly rules: readonly WrittenRule[];
-  /** The address of the virtual interface; undefined if there is none. */
+  /** Whether the configuration asks for a virtual interface. */
+  readonly wantsInterface: boolean;
+  /** Its address; undefined if there is none. */
   readonly ownAddress: string | undefined;
   readonly network: ContainerNetwork;
 }

@@ -11,11 +11,15 @@ export interface Advice {
 export const advised = (lacks: readonly Lack[], facts: ContainerFacts): Advice[] =>
   lacks.map((lack) => ({ reason: reasonFor(lack, facts), endpoints: lack.endpoints }));
 
-function reasonFor({ kind, rule = 0 }: Lack, { network }: ContainerFacts): string {
+function reasonFor({ kind, rule = 0 }: Lack, facts: ContainerFacts): string {
+  const { network, wantsInterface } = facts;
   const from = network.kind === "bridge" ? network.subnets.join(", ") : "";
   switch (kind) {
     case "loopback":
-      return "a container has a loopback of its own, so it cannot reach a loopback address of this machine";
+      return (
+        "a container has a loopback of its own, so it cannot reach a loopback address of this machine" +
+        (wantsInterface ? "; `ngrokd status` says why there is no virtual interface" : "")
+      );
     case "no-rule":
       return "no rule of access.rules lets another machine in, and a container is one";
     case "rule":
@@ -40,7 +44,7 @@ export function settingsFor(lacks: readonly Lack[], facts: ContainerFacts): stri
     lacks.some(({ kind }) => kinds.includes(kind));
   const list = `[${network.subnets.join(", ")}]`;
   const isOpen = rules.some(({ endpoint }) => endpoint === "*");
-  const subnet = has("loopback") ? ["net:", "  subnet: auto"] : [];
+  const subnet = has("loopback") && !facts.wantsInterface ? ["net:", "  subnet: auto"] : [];
   const needsRule = has("no-rule") || (has("loopback") && !isOpen);
   const before = rules.length === 0 ? [] : ["    # …the rules of before, and then:"];
   const rule = ["access:", "  rules:", ...before, '    - endpoint: "*"', `      from: ${list}`];

@@ -44,16 +44,29 @@ export interface ControlOptions {
   readonly log: Log;
   /** Returns the reply's `data`. Its error becomes the error reply. */
   readonly handle: (request: Request, client: Client) => Promise<unknown>;
+  /** The commands that take the connection over, and reply themselves. */
+  readonly takers?: Readonly<Record<string, Taker>>;
   /**
-   * Commands of the daemon's own user and of root that take the connection
-   * over, with their arguments.
+   * Takes a client that speaks HTTP. `onMove` is to be called whenever bytes
+   * have moved.
    */
-  readonly takers?: Readonly<
-    Record<string, (conn: Conn, args: readonly string[]) => Promise<void>>
-  >;
+  readonly web?: (conn: Conn, rights: Rights, onMove: () => void) => void;
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
+
+/**
+ * Takes a connection over, until its end. Those of the owner are for the
+ * daemon's own user and root; to others the command is unknown.
+ */
+export type Taker =
+  | { readonly who: "owner"; readonly take: Take }
+  | {
+      readonly who: "anybody";
+      readonly take: (conn: Conn, args: readonly string[], rights: Rights) => Promise<void> | void;
+    };
+
+export type Take = (conn: Conn, args: readonly string[]) => Promise<void>;
 
 /** Who asks. */
 export interface Client {
@@ -258,12 +271,24 @@ async function serve(
   try {
     if (place === undefined) return await send(conn, refusal(busyText), limits.reply);
     const away = rights === "turned away";
-    const text = await within(away ? turnedAwayMs : limits.request, conn, () => readRequest(conn));
+    const ms = away ? turnedAwayMs : limits.request;
+    const speech = await within(ms, conn, () => firstBytes(conn));
+    if (speech === "http" && options.web !== undefined && !away) {
+      options.web(conn, rights, () => place.rest());
+      return;
+    }
+    const text = await within(ms, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
-    place.work();
     const isOwner = (): Promise<boolean> => isOwnUser(options.net, conn);
-    const taken = away || !text.ok ? undefined : takerFor(text.value, options);
-    if (taken !== undefined && (await isOwner())) return await taken(conn);
+    const wish = takerFor(text, options);
+    if (wish?.taker.who === "anybody" && rights !== "turned away") {
+      // A stream may last for days, so it has no place here.
+      place.leave();
+      return await wish.taker.take(conn, wish.args, rights);
+    }
+    place.work();
+    if (wish?.taker.who === "owner" && !away && (await isOwner()))
+      return await wish.taker.take(conn, wish.args);
     const reply = away
       ? refusal("Too many other users ask the daemon at the moment", "refused")
       : text.ok
@@ -283,19 +308,16 @@ async function isOwnUser(net: Net, conn: Conn): Promise<boolean> {
   return user !== undefined && (user.uid === 0 || user.uid === process.getuid?.());
 }
 
-/** The command of a request that takes the connection over. */
+/** The taker of a request's connection, and the request. */
 function takerFor(
-  text: string,
+  text: Parsed<string>,
   { takers = {} }: ControlOptions,
-): ((conn: Conn) => Promise<void>) | undefined {
-  const request = parseRequest(text);
-  const taker =
-    request.ok && Object.hasOwn(takers, request.value.command)
-      ? takers[request.value.command]
-      : undefined;
-  if (taker === undefined || !request.ok) return undefined;
-  const args = request.value.args ?? [];
-  return (conn) => taker(conn, args);
+): { readonly taker: Taker; readonly args: readonly string[] } | undefined {
+  const request = text.ok ? parseRequest(text.value) : undefined;
+  if (request?.ok !== true) return undefined;
+  const { command, args } = request.value;
+  const taker = Object.hasOwn(takers, command) ? takers[command] : undefined;
+  return taker && { taker, args: args ?? [] };
 }
 
 async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
@@ -353,16 +375,21 @@ async function answer(
     const data = await handle(request.value);
     return { success: true, data: typeof data === "string" ? printable(data) : data };
   } catch (error) {
-    if (!(error instanceof NgrokdError))
-      return { success: false, error: reasonOf(error), code: "internal" };
-    // Sentences for people; some clients print them as they are.
-    return {
-      success: false,
-      error: printable(error.message),
-      code: error.code,
-      ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
-    };
+    return errorReply(error);
   }
+}
+
+/** Pure: the reply for an error. */
+export function errorReply(error: unknown): Reply {
+  if (!(error instanceof NgrokdError))
+    return { success: false, error: reasonOf(error), code: "internal" };
+  // Sentences for people; some clients print them as they are.
+  return {
+    success: false,
+    error: printable(error.message),
+    code: error.code,
+    ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
+  };
 }
 
 const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;
@@ -406,6 +433,18 @@ async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
     }
     return text.trim() === "" ? undefined : parsed(text);
   }
+}
+
+/**
+ * Looks at the first bytes. A request of ours begins with a brace, and one of
+ * HTTP with its method.
+ */
+async function firstBytes(conn: Conn): Promise<"http" | "ours"> {
+  const bytes = await conn.read();
+  if (bytes === null) return "ours";
+  conn.unread(bytes);
+  const [first = 0] = bytes;
+  return first >= 0x41 && first <= 0x5a ? "http" : "ours";
 }
 
 function isWholeJson(text: string): boolean {

@@ -1,5 +1,6 @@
 import { type Outlook, outlookHappenings } from "../desk/happenings.ts";
 import type { Health } from "../desk/health-life.ts";
+import type { Web } from "../web/web.ts";
 import type { Parts } from "./parts.ts";
 import { currentState } from "./telling.ts";
 
@@ -7,7 +8,9 @@ import { currentState } from "./telling.ts";
  * Tells the history what holds for the whole daemon. Returns a function that
  * compares it with the last time.
  */
-export function createChronicle(parts: Parts & { readonly health: Health }): () => void {
+export function createChronicle(
+  parts: Parts & { readonly health: Health; readonly web: Web },
+): () => void {
   let last: Outlook = { phase: "starting", reason: "", hint: "", warnings: [] };
   const failures = new Map<string, string>();
   return () => {

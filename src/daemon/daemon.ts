@@ -6,44 +6,22 @@
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
 import type { ControlServer } from "../control/server.ts";
-import { sweepSockets } from "../control/stale-sockets.ts";
-import { createDispatch } from "../desk/dispatch.ts";
-import { createFeed } from "../desk/feed.ts";
-import type { Desk, DeskProfile } from "../desk/handlers.ts";
-import { createHealth, type Health } from "../desk/health-life.ts";
-import type { Memory } from "../desk/remembering.ts";
+import { createHealth } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { groundWish } from "../exposure/ground.ts";
 import type { Successor } from "../handover/leaving.ts";
-import { trustFolder } from "../ingress/trust.ts";
-import { ownerPath } from "../machine/hosts/owner.ts";
-import { sweepLeftovers } from "../machine/leftovers.ts";
-import { type RepairDeps, startRepair } from "../machine/repair.ts";
-import type { HostPort } from "../model/host-port.ts";
-import type { AnyIp } from "../model/ip.ts";
+import { startRepair } from "../machine/repair.ts";
 import type { State } from "../model/state.ts";
 import type { Member } from "./accounts.ts";
-import {
-  apply,
-  reloadUnlessStopping,
-  warnOfAccess,
-  warnOfNetwork,
-  warnOfVerification,
-} from "./apply.ts";
+import { apply, warnOfAccess, warnOfNetwork, warnOfVerification } from "./apply.ts";
 import { createChronicle } from "./chronicle.ts";
-import { createHandover, enter, type Handover, openControl } from "./handover.ts";
+import { createFront } from "./front.ts";
+import { createHandover, enter, openControl } from "./handover.ts";
 import { type Leave, leave } from "./leave.ts";
-import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
+import { createParts, type DaemonOptions } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
-import {
-  currentState,
-  factsOf,
-  healthSource,
-  liveness,
-  memberFacts,
-  memberState,
-  passHooks,
-} from "./telling.ts";
+import { healthSource, passHooks } from "./telling.ts";
+import { healthAddress, repairs, sweepFor } from "./upkeep.ts";
 
 export interface Daemon {
   readonly state: () => State;
@@ -92,11 +70,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   warnOfNetwork(core);
   const { socket_path: socketPath } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
-  const parts = { ...core, health };
-  const chronicle = createChronicle(parts);
   const handover = createHandover(core);
-  const desk = deskOf(parts, handover);
-  const open = (): Promise<ControlServer> => openControl(core, createDispatch(desk), handover);
+  const { desk, web, clients } = createFront(core, health, handover);
+  const parts = { ...core, health, web };
+  const chronicle = createChronicle(parts);
+  const open = (): Promise<ControlServer> => openControl(core, clients, handover);
   const isSuccessor = inheritance?.heritage !== undefined;
   const lock = isSuccessor ? undefined : await open();
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
@@ -113,7 +91,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await lock?.close();
     throw error;
   }
-  await health.start();
+  // A successor goes on with the sockets of these two as well.
+  await Promise.all([health.start(), web.start()]);
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
   const passed = (one: Member): void => {
     chronicle();
@@ -150,87 +129,4 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       return await leave(parts, running, { ...signals, successor, known: handover.known });
     },
   };
-}
-
-function deskOf(parts: Parts & { readonly health: Health }, { upgrade }: Handover): Desk {
-  const { settings, accounts, names, health, options } = parts;
-  return {
-    state: () => currentState(parts),
-    facts: () => factsOf(parts),
-    live: () => liveness(accounts),
-    healthUrl: () => health.url,
-    settings,
-    profiles: () => profilesOf(parts),
-    reload: () => reloadUnlessStopping(parts),
-    upgrade,
-    names,
-    memory: memoryOf(parts),
-    log: options.log,
-  };
-}
-
-/** What the operations about the past use. */
-function memoryOf({ history, guard }: Parts): Memory {
-  const { nameOf } = guard;
-  return { history, nameOf, feed: createFeed(history, nameOf) };
-}
-
-/** The profiles, as the operations use them. */
-function profilesOf(parts: Parts): [DeskProfile, ...DeskProfile[]] {
-  const [first, ...others] = parts.accounts.all;
-  const made = (member: Member): DeskProfile => ({
-    name: member.name,
-    loaded: member.loaded,
-    state: () => memberState(parts, member),
-    facts: () => memberFacts(parts, member),
-    live: member.account.live,
-    identity: member.account.identity,
-    pass: member.account.pass,
-  });
-  return [made(first), ...others.map(made)];
-}
-
-/** After a change of the network, nothing that was ready is trusted. */
-function discardAll({ way, relay, naming }: Parts): void {
-  way.discard();
-  relay.discardReady();
-  naming.moved();
-}
-
-function repairs(parts: Parts, checkConfig: () => void, sweep: () => Promise<void>): RepairDeps {
-  const { options, accounts, relay, link, machine, naming } = parts;
-  return {
-    names: machine,
-    resolver: naming,
-    doors: relay,
-    link: { guard: () => link.guard(() => addressesInUse(relay)), devices: () => link.devices },
-    checkConfig,
-    sweep,
-    discard: () => discardAll(parts),
-    kick: accounts.kick,
-    log: options.log,
-  };
-}
-
-/** The addresses on which doors listen or connections drain. */
-function* addressesInUse({ present, draining }: Parts["relay"]): Generator<AnyIp> {
-  for (const { door } of present.values()) yield door.at.ip;
-  for (const { doorway } of draining) yield doorway.door.at.ip;
-}
-
-function healthAddress({ settings }: Parts): HostPort {
-  const { health_address: host, health_port: port } = settings.current.config.server;
-  return { host, port: port === "any" ? 0 : port };
-}
-
-async function sweepFor({ options, settings, accounts }: Parts, socketPath: string): Promise<void> {
-  const { path, hostsPath } = settings.current;
-  const identities = accounts.all.flatMap(({ loaded }) => {
-    const { client_cert, client_key } = loaded().config.server;
-    return [client_cert, client_key];
-  });
-  const owner = await ownerPath(hostsPath);
-  const files = [...identities, path, hostsPath, owner, `${trustFolder}/ca`];
-  const sweepDead = (): Promise<number> => sweepSockets(options.net, socketPath);
-  await sweepLeftovers({ files, sweepSockets: sweepDead }, options.log);
 }

@@ -1,5 +1,10 @@
-import { adoptControlServer, type ControlServer, startControlServer } from "../control/server.ts";
-import type { createDispatch } from "../desk/dispatch.ts";
+import {
+  adoptControlServer,
+  type ControlOptions,
+  type ControlServer,
+  startControlServer,
+  type Taker,
+} from "../control/server.ts";
 import type { UpgradeReport } from "../desk/reply-schemas.ts";
 import { requirePassable } from "../handover/estate.ts";
 import { activatedKey, controlKey } from "../handover/handover.ts";
@@ -68,12 +73,24 @@ const cannot = (): NgrokdError =>
 /** Opens the control socket, or goes on with an inherited one. */
 export async function openControl(
   { options, settings }: Parts,
-  handle: ReturnType<typeof createDispatch>,
+  clients: Pick<ControlOptions, "handle" | "web" | "takers">,
   { leaving }: Handover,
 ): Promise<ControlServer> {
   const { net, log, inheritance } = options;
   const { socket_path: path, socket_read: readers } = settings.current.config.server;
-  const control = { net, path, group: socketGroup, readers, log, handle, takers: leaving.takers };
+  const owners = Object.entries(leaving.takers).map(([command, take]): [string, Taker] => [
+    command,
+    { who: "owner", take },
+  ]);
+  const control = {
+    net,
+    path,
+    group: socketGroup,
+    readers,
+    log,
+    ...clients,
+    takers: { ...clients.takers, ...Object.fromEntries(owners) },
+  };
   const estate = inheritance?.estate;
   const activated = estate?.claim(activatedKey);
   const own = activated ?? estate?.claim(controlKey);

@@ -7,6 +7,7 @@ import { createMeter, type Meter } from "../model/meter.ts";
 import { addChange, changeOf, copyOf, isNothing } from "../model/meter-change.ts";
 import { moment, msBetween } from "../model/moment.ts";
 import { version } from "../version.ts";
+import type { Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import type { Parts } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
@@ -70,7 +71,7 @@ function accountFacts({ serving }: Parts, { name, board, account }: Member) {
  * this process or of the successor.
  */
 export async function leave(
-  parts: Parts & { readonly health: Health },
+  parts: Parts & { readonly health: Health; readonly web: Web },
   running: Running,
   { successor, known, stop, hurry }: Leave,
 ): Promise<{ cut: number }> {
@@ -84,6 +85,7 @@ export async function leave(
   const passed = accounts.stop();
   await running.repair.stop();
   await health.leave();
+  await parts.web.close();
   await relay.leave();
   const { open } = relay.stats();
   const { config } = settings.current;

@@ -1,5 +1,6 @@
 import { createGuard, type Guard } from "../access/guard.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
+import { ingressSettings } from "../account/ingress-settings.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
@@ -34,7 +35,7 @@ import { type Accounts, createAccounts, type Member } from "./accounts.ts";
 import type { LiveInheritance } from "./inheritance.ts";
 import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
-import { ingressSettings, relayLimits } from "./relay-settings.ts";
+import { relayLimits } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { FileWatch } from "../config/file-watch.ts";
 import type { ControlServer } from "../control/server.ts";
 import type { Health } from "../desk/health-life.ts";
+import type { Web } from "../web/web.ts";
 import type { Parts } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
 
@@ -21,7 +22,7 @@ export interface Running {
  * the drain time, or when `hurry` aborted.
  */
 export async function stop(
-  parts: Parts & { readonly health: Health },
+  parts: Parts & { readonly health: Health; readonly web: Web },
   { watch, repair, control }: Running,
   hurry: AbortSignal,
 ): Promise<{ cut: number }> {
@@ -53,6 +54,7 @@ export async function stop(
   parts.history.stop();
   await link.close();
   await health.close();
+  await parts.web.close();
   await control.close();
   log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);
   return { cut };

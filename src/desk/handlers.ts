@@ -8,6 +8,7 @@ import type { PassResult } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
 import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
+import type { Link } from "./history-schemas.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
 import { connections, events, type Memory, traffic } from "./remembering.ts";
@@ -48,6 +49,8 @@ export interface Desk {
     pause(subject: string, paused: boolean): Promise<boolean>;
   };
   readonly memory: Memory;
+  /** Throws NgrokdError `refused` if there is no dashboard. */
+  readonly dashboardLink: (how: { readonly write: boolean }) => Link;
   readonly log: Log;
 }
 
@@ -91,6 +94,7 @@ export const handlers: Handlers = {
   connections: (desk, input) => connections(desk.memory, input),
   traffic: (desk, input) => traffic(desk.memory, input),
   events: (desk, input) => events(desk.memory, input),
+  dashboard: ({ dashboardLink }, { write = false }) => dashboardLink({ write }),
   refresh,
   reload,
   upgrade: (desk, { to }) => desk.upgrade(to === "" ? undefined : to),

@@ -182,3 +182,12 @@ export const eventsSchema = z.object({
   next: z.string(),
 });
 export type Events = z.infer<typeof eventsSchema>;
+
+export const linkSchema = z.object({
+  /** Works once. */
+  url: z.string(),
+  expires_seconds: z.number(),
+  /** Whether its session may change something. */
+  write: z.boolean(),
+});
+export type Link = z.infer<typeof linkSchema>;

@@ -4,7 +4,7 @@
  * read it; handlers.ts has the function of each row.
  */
 import * as z from "zod/mini";
-import { connectionsSchema, eventsSchema, trafficSchema } from "./history-schemas.ts";
+import { connectionsSchema, eventsSchema, linkSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
   healthSchema,
@@ -97,13 +97,15 @@ export const operations = {
     input: z.object({
       host,
       state: z.optional(z.enum(["open", "ended"])),
-      limit: whole(1, 10_000),
+      limit: whole(1, 1000),
+      before: whole(1, Number.MAX_SAFE_INTEGER),
     }),
     word: "host",
     help: {
       host: hostHelp,
       state: "Only those that are open, or that have ended",
       limit: "The most connections of the reply; 100 if it is not given",
+      before: "Only older ones than this `id`",
     },
     reply: connectionsSchema,
     patienceMs: short,
@@ -142,6 +144,14 @@ export const operations = {
       wait: "If there are none, wait so many seconds for the next one",
     },
     reply: eventsSchema,
+    patienceMs: short,
+  },
+  dashboard: {
+    summary: summaries.dashboard,
+    kind: "change",
+    input: z.object({ write: flag }),
+    help: { write: "The page may change something: pause, refresh and the like" },
+    reply: linkSchema,
     patienceMs: short,
   },
   refresh: {
@@ -205,5 +215,8 @@ export type ReplyTo<N extends OperationName> = z.infer<(typeof operations)[N]["r
 
 /** In the table's order. */
 export const operationNames = Object.keys(operations) as OperationName[];
+
+/** Those that are served over HTTP: the owner's need the control socket. */
+export const webOperationNames = operationNames.filter((name) => operations[name].kind !== "owner");
 
 export const isOperation = (name: string): name is OperationName => Object.hasOwn(operations, name);

@@ -9,7 +9,7 @@ import { createEventLog, type EventLog } from "./events.ts";
 import { createRing, type Ring } from "./ring.ts";
 import { createSeries, type Series } from "./series.ts";
 import { createTallies } from "./tally.ts";
-import type { ClientAddress, Ending, Trace } from "./trace.ts";
+import { type ClientAddress, type Ending, newTrace, type Trace } from "./trace.ts";
 
 /** What the daemon tells its history. `account` is a profile. */
 export type Happening =
@@ -105,12 +105,7 @@ export function createHistory(): History {
       const tally = tallies.of(endpoint);
       tally.active += 1;
       tally.opened += 1;
-      const trace = {
-        ...unopened,
-        ...{ id: count, account, endpoint, client, uid, tally },
-        accepted: performance.now(),
-        acceptedAt: Date.now(),
-      };
+      const trace = newTrace({ id: count, account, endpoint, client, uid, tally });
       open.add(trace);
       if (!tally.stirred) tallies.stir(tally);
       return trace;
@@ -148,17 +143,3 @@ export function createHistory(): History {
     },
   };
 }
-
-const unopened = {
-  from: undefined,
-  connected: undefined,
-  ready: undefined,
-  upgraded: undefined,
-  firstUp: undefined,
-  firstDown: undefined,
-  ended: undefined,
-  bytesUp: 0,
-  bytesDown: 0,
-  ending: undefined,
-  detail: "",
-} as const satisfies Partial<Trace>;

@@ -50,3 +50,36 @@ export interface Trace {
   /** Shared by the connections of an endpoint. */
   readonly tally: Tally;
 }
+
+/**
+ * A connection that was accepted now. It is one literal, since spreads would
+ * take longer than all the rest of the history.
+ */
+export const newTrace = ({
+  id,
+  account,
+  endpoint,
+  client,
+  uid,
+  tally,
+}: Pick<Trace, "id" | "account" | "endpoint" | "client" | "uid" | "tally">): Trace => ({
+  id,
+  account,
+  endpoint,
+  client,
+  uid,
+  accepted: performance.now(),
+  acceptedAt: Date.now(),
+  from: undefined,
+  connected: undefined,
+  ready: undefined,
+  upgraded: undefined,
+  firstUp: undefined,
+  firstDown: undefined,
+  ended: undefined,
+  bytesUp: 0,
+  bytesDown: 0,
+  ending: undefined,
+  detail: "",
+  tally,
+});

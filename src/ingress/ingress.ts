@@ -118,7 +118,7 @@ export function createIngress(
         });
       const ready = pool.take();
       if (ready !== undefined) {
-        if (way !== undefined) Object.assign(way, { from: "pool", ready: performance.now() });
+        if (way !== undefined) reach(way, "pool");
         try {
           const opened = await upgrade(ready.conn, target, signal, { first: ready.first, early });
           count.hits += 1;
@@ -134,7 +134,7 @@ export function createIngress(
       }
       count.misses += 1;
       const conn = await dialer.dial(signal, way);
-      if (way !== undefined) Object.assign(way, { from: "dial", ready: performance.now() });
+      if (way !== undefined) reach(way, "dial");
       pool.reached();
       try {
         const opened = await upgrade(conn, target, signal, { early });
@@ -177,4 +177,9 @@ function hangUpTrouble(
 ): NgrokdError | undefined {
   if (isNgrokdError(error, "tls")) return refusedUs(error);
   return times < hangUpsThatCount || answered ? undefined : hangsUp(error);
+}
+
+function reach(way: Way, from: "pool" | "dial"): void {
+  way.from = from;
+  way.ready = performance.now();
 }

@@ -29,6 +29,37 @@ export function cleanEnvironment(env: Env): Record<string, string> | undefined {
   return { ...Object.fromEntries(set.filter(([name]) => !isOut(name))), [note]: out.join(" ") };
 }
 
+const held = "NGROKD_HELD";
+
+/**
+ * The environment of a command that starts another program: what
+ * {@link cleanEnvironment} leaves out is that program's, so it is held.
+ */
+export function holdingEnvironment(clean: Env, before: Env): Env {
+  const out = (clean[note] ?? "").split(" ").map((name) => [name, before[name]]);
+  return { ...clean, [held]: JSON.stringify(Object.fromEntries(out)) };
+}
+
+/** The inverse: the environment as the user has it. */
+export function givenEnvironment(env: Env): Record<string, string> {
+  const { [held]: text = "{}", [note]: _, ...rest } = env;
+  const set = Object.entries({ ...rest, ...heldIn(text) });
+  return Object.fromEntries(set.filter((one): one is [string, string] => one[1] !== undefined));
+}
+
+function heldIn(text: string): Record<string, string> {
+  try {
+    const values: unknown = JSON.parse(text);
+    return Object.fromEntries(
+      Object.entries(values ?? {}).filter(
+        ([name, value]) => ofTheRuntime.test(name) && typeof value === "string",
+      ),
+    );
+  } catch {
+    return {};
+  }
+}
+
 /** The names that {@link cleanEnvironment} noted. */
 export const leftOutIn = (env: Env): string[] =>
   (env[note] ?? "").split(" ").filter((name) => ofTheRuntime.test(name));

@@ -249,6 +249,8 @@ async function openLibc() {
     ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
     execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+    socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
+    mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
 }

@@ -10,6 +10,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
+import { bunEnclosure } from "./bun-enclosure.ts";
 import { becomeProgram } from "./bun-exec.ts";
 import {
   adoptedAddress,
@@ -95,6 +96,7 @@ export function createBunNet(): Net {
     addressOf: adoptedAddress,
     closeDescriptor,
     routing: bunRouting,
+    enclosure: bunEnclosure,
     userOf: (conn) =>
       conn instanceof PullConn
         ? peerUser(() => descriptorOf(conn.socket) ?? -1)

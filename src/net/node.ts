@@ -72,6 +72,13 @@ export function createNodeNet(): Net {
           hint: "ngrokd's own program for Linux can",
         }),
       ),
+    enclosure: () =>
+      Promise.reject(
+        new NgrokdError(
+          "network",
+          "Cannot make a network of its own for a program: this runtime cannot ask for one",
+        ),
+      ),
     userOf: () => Promise.resolve(undefined),
     callerOf: createCallers(),
   };

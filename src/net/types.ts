@@ -322,6 +322,42 @@ export interface Routing {
   close(): void;
 }
 
+/**
+ * The work of a program in namespaces of its own, and a channel on which its
+ * listeners come out of there. Synchronous. The methods throw NgrokdError
+ * `permission` or `network`.
+ */
+export interface Enclosure {
+  /**
+   * A pair of connected descriptors. The second one is for a child process,
+   * which inherits it; close it here after that.
+   */
+  channel(): readonly [number, number];
+  /** Sends a text and at most 250 descriptors, which stay the sender's. */
+  send(channel: number, text: string, descriptors: readonly number[]): void;
+  /**
+   * The next message; the descriptors are the receiver's. Undefined if there is
+   * none yet, null if the other side has gone.
+   */
+  receive(channel: number): ChannelMessage | null | undefined;
+  /** As {@link receive}, but the whole thread waits. */
+  await(channel: number): ChannelMessage | null;
+  /** Brings the loopback interface up. */
+  raiseLoopback(): void;
+  /** Puts a file over another one, for the programs in this namespace. */
+  cover(path: string, over: string): void;
+  /**
+   * The program that this process becomes next has no rights here, and not the
+   * channel.
+   */
+  leave(channel: number): void;
+}
+
+export interface ChannelMessage {
+  readonly text: string;
+  readonly descriptors: readonly number[];
+}
+
 export interface Net {
   readonly runtime: "bun" | "node" | "deno";
   readonly descriptors: Descriptors;
@@ -401,6 +437,11 @@ export interface Net {
    * system or this runtime has none (Bun on Linux has).
    */
   routing(): Promise<Routing>;
+  /**
+   * Rejects with NgrokdError `network` if this system or this runtime has no
+   * such namespaces (Bun on Linux has).
+   */
+  enclosure(): Promise<Enclosure>;
   /**
    * The user of the process that has connected to a unix listener, as the
    * kernel knows it. Undefined if this runtime cannot ask, or if the connection

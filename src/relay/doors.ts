@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Shared } from "../access/guard.ts";
-import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
+import {
+  type Door,
+  type DoorId,
+  type Doorway,
+  isWide,
+  type Route,
+  type Target,
+} from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
@@ -10,6 +17,7 @@ import { addChange } from "../model/meter-change.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { excess } from "./connection-limits.ts";
+import type { Courtesy } from "./forward.ts";
 import {
   createLanes,
   cutLater,
@@ -51,6 +59,11 @@ export interface Doors {
     steps: Partial<Omit<Steps, "reopen">>,
     drainMs: number,
   ): Promise<ReadonlyMap<DoorId, string>>;
+  /**
+   * Carries a client that has come by another way than a door, and is known to
+   * be let in. The endpoint need not have a door.
+   */
+  carry(target: Target, conn: Conn, courtesy: Courtesy): void;
   /**
    * Closes all doors and settles after the last connection has ended. Resets
    * open connections after `drainMs` milliseconds, or when `hurry` aborts, and
@@ -117,6 +130,7 @@ export function createDoors(options: DoorOptions): Doors {
     departed: createMeter(),
     open: 0,
     systemTells: false,
+    doorless: new Map(),
     isLive: (lane) => present.get(lane.doorway.door.id)?.lanes.some((one) => one === lane) === true,
   };
   return {
@@ -135,6 +149,7 @@ export function createDoors(options: DoorOptions): Doors {
       else addCounts(state.departed, change);
     },
     apply: (steps, drainMs) => apply(state, steps, drainMs),
+    carry: (target, conn, courtesy) => carry(state, target, conn, courtesy),
     drain: (drainMs, hurry) => drain(state, drainMs, hurry),
     leave: (ms) => leaveDoors(state, ms),
     mend: (listening) => mend(state, listening),
@@ -150,7 +165,45 @@ interface State extends DoorOptions, LaneState {
    * an empty list; a missing socket means nothing there.
    */
   systemTells: boolean;
+  /** Lanes to endpoints without a door, by account and binding. */
+  readonly doorless: Map<string, Lane>;
 }
+
+function carry(state: State, target: Target, conn: Conn, courtesy: Courtesy): void {
+  const ofDoor = laneTo(state, target);
+  if (ofDoor !== undefined) {
+    ofDoor.take(conn, courtesy);
+    return;
+  }
+  const { doorless } = state;
+  const key = `${target.account} ${target.binding.key}`;
+  const lane = doorless.get(key) ?? createDoorless(state, target);
+  doorless.set(key, lane);
+  lane.take(conn, courtesy);
+  void drained(lane).then(() => {
+    if (lane.conns.size === 0) doorless.delete(key);
+  });
+}
+
+/** The lane of a door that leads there. */
+function laneTo({ present }: State, { account, binding }: Target): Lane | undefined {
+  for (const { lanes } of present.values())
+    for (const lane of lanes) {
+      const { target } = lane.route;
+      if (target.account === account && target.binding.key === binding.key) return lane;
+    }
+  return undefined;
+}
+
+function createDoorless(state: State, target: Target): Lane {
+  const { key } = target.binding;
+  const door: Door = { id: key, at: { ip: nowhere, port: 0 }, greet: "fixed" };
+  const route: Route = { door: key, match: { kind: "any" }, target };
+  const [lane] = createLanes(state, { door, routes: [route] }, [route]);
+  return lane as Lane;
+}
+
+const nowhere = "0.0.0.0" as AnyIp;
 
 async function apply(
   state: State,
@@ -216,7 +269,7 @@ function closeAndDrain(state: State, id: DoorId, drainMs: number): void {
 
 async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise<{ cut: number }> {
   for (const id of [...state.present.keys()]) closeDoor(state, id);
-  const lanes = [...state.draining];
+  const lanes = [...state.draining, ...state.doorless.values()];
   const cut = new Set<Conn>();
   const cutNow = (): void => {
     for (const conn of lanes.flatMap(({ conns }) => [...conns])) {

@@ -12,8 +12,8 @@ export interface EarlyBytes {
   came(): void;
   /** The bytes until now; undefined without any. Later ones stay unread. */
   take(): Uint8Array | undefined;
-  /** The number of bytes that were taken. */
-  readonly taken: number;
+  /** The bytes that were taken; undefined without any. */
+  readonly taken: Uint8Array | undefined;
 }
 
 /** The most early bytes of a connection. More wait for the answer. */
@@ -26,7 +26,7 @@ const momentMs = 2;
 
 export function createEarlyBytes(client: Conn): EarlyBytes {
   const first = Promise.withResolvers<void>();
-  let taken = 0;
+  let taken: Uint8Array | undefined;
   return {
     async wait() {
       const here = client.readNow();
@@ -51,7 +51,7 @@ export function createEarlyBytes(client: Conn): EarlyBytes {
       }
       const [only, ...more] = chunks;
       const bytes = more.length === 0 || only === undefined ? only : Buffer.concat(chunks);
-      taken += bytes?.length ?? 0;
+      taken = bytes ?? taken;
       return bytes;
     },
     get taken() {

@@ -32,9 +32,37 @@ export interface ForwardDeps {
    * system may choose it.
    */
   readonly bufferSize?: () => number | undefined;
+  /** Without it, a client learns of a failure by a reset. */
+  readonly courtesy?: Courtesy;
   /** Is told about each connection. */
   readonly recorder?: Recorder | undefined;
+  /** Returns who is told the bytes of a connection, if somebody is. */
+  readonly tap?: (client: Conn, binding: Binding) => Tap | undefined;
 }
+
+/**
+ * Is told the bytes of one connection, each after it was handed on, and the
+ * end: `whole` if both sides have finished. The methods must be cheap and must
+ * not throw, and the bytes must not change.
+ */
+export interface Tap {
+  up(bytes: Uint8Array): void;
+  down(bytes: Uint8Array): void;
+  end(whole: boolean): void;
+}
+
+/** Tells a client how the opening of its connection has ended. */
+export interface Courtesy {
+  /** Comes before the first byte of the endpoint. */
+  accepted(client: Conn): Promise<void> | void;
+  /** Must end the connection. */
+  failed(client: Conn, failure: OpeningFailure): void;
+}
+
+/** `refused` by the ingress, with its code. */
+export type OpeningFailure =
+  | { readonly kind: "refused"; readonly code: string; readonly text: string }
+  | { readonly kind: "failed"; readonly error: unknown };
 
 /**
  * One local connection from accept to close (design.md, "One connection"). A
@@ -69,6 +97,7 @@ class Forwarding implements SpliceUser, Watcher {
    */
   private turn: number | undefined = performance.now();
   private asked = false;
+  private tap: Tap | undefined;
   private readonly trace: Trace | undefined;
 
   constructor(
@@ -94,10 +123,18 @@ class Forwarding implements SpliceUser, Watcher {
   async run(): Promise<void> {
     const { client, binding, meter, deps } = this;
     const { key } = binding;
+    let failure: OpeningFailure | undefined;
     try {
-      const early = deps.earlyData === true ? createEarlyBytes(client) : undefined;
+      const { courtesy } = deps;
+      // A courteous proxy has its own exchange with the client first.
+      const isEarly = deps.earlyData === true && courtesy === undefined;
+      const early = isEarly ? createEarlyBytes(client) : undefined;
       const opened = await open(client, binding, deps, { early, way: this.trace });
-      if (opened.kind === "accepted") return this.carry(opened, early?.taken ?? 0);
+      if (opened.kind === "accepted") {
+        if (courtesy === undefined) this.carry(opened, early?.taken);
+        else await this.welcome(opened, courtesy);
+        return;
+      }
       if (opened.kind === "left") {
         countError(meter, "reset");
         this.record("left", "the client left before the connection was open");
@@ -105,6 +142,7 @@ class Forwarding implements SpliceUser, Watcher {
       } else {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
+        failure = { kind: "refused", code: opened.code, text: meter.lastError };
         this.record("refused", meter.lastError);
         deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
           endpoint: key,
@@ -114,17 +152,33 @@ class Forwarding implements SpliceUser, Watcher {
     } catch (error) {
       countError(meter, kindOf(error));
       meter.lastError = reasonOf(error);
+      failure = { kind: "failed", error };
       this.record(kindOf(error), meter.lastError);
       deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
         endpoint: key,
         ...hintOf(error),
       });
     }
-    client.abort();
+    if (failure === undefined || deps.courtesy === undefined) client.abort();
+    else deps.courtesy.failed(client, failure);
     client.watch(this);
   }
 
-  private carry({ conn, notices }: Accepted, early: number): void {
+  private async welcome(opened: Accepted, { accepted }: Pick<Courtesy, "accepted">): Promise<void> {
+    try {
+      await accepted(this.client);
+    } catch {
+      countError(this.meter, "reset");
+      this.record("left", "the client left before the connection was open");
+      opened.conn.abort();
+      this.client.abort();
+      this.client.watch(this);
+      return;
+    }
+    this.carry(opened, undefined);
+  }
+
+  private carry({ conn, notices }: Accepted, early: Uint8Array | undefined): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
@@ -132,7 +186,8 @@ class Forwarding implements SpliceUser, Watcher {
     this.turn = now;
     if (this.trace !== undefined) deps.recorder?.opened(this.trace);
     meter.lastError = "";
-    if (early > 0) this.carried("a->b", early);
+    this.tap = deps.tap?.(this.client, this.binding);
+    if (early !== undefined) this.carried("a->b", early);
     // Every connection may bring the same notice: at this log level repeats are
     // counted and not logged.
     const said = noticesText(notices);
@@ -142,17 +197,20 @@ class Forwarding implements SpliceUser, Watcher {
     startSplice(this.client, conn, this, deps.quiet);
   }
 
-  carried(direction: Direction, bytes: number): void {
-    const { meter, turn, trace } = this;
+  carried(direction: Direction, bytes: Uint8Array): void {
+    const { meter, turn, trace, tap } = this;
+    const { length } = bytes;
     if (direction === "a->b") {
-      meter.bytesUp += bytes;
-      if (trace !== undefined) this.deps.recorder?.carriedUp(trace, bytes);
+      meter.bytesUp += length;
+      if (trace !== undefined) this.deps.recorder?.carriedUp(trace, length);
+      tap?.up(bytes);
       if (this.asked) return;
       this.asked = true;
       if (turn !== undefined) this.turn = performance.now();
     } else {
-      meter.bytesDown += bytes;
-      if (trace !== undefined) this.deps.recorder?.carriedDown(trace, bytes);
+      meter.bytesDown += length;
+      if (trace !== undefined) this.deps.recorder?.carriedDown(trace, length);
+      tap?.down(bytes);
       if (turn === undefined) return;
       record(meter.firstByte, (performance.now() - turn) / 1000);
       this.turn = undefined;
@@ -164,7 +222,8 @@ class Forwarding implements SpliceUser, Watcher {
    * so it is no last error.
    */
   ended(end: SpliceEnd): void {
-    const { meter } = this;
+    const { meter, tap } = this;
+    tap?.end(end.kind === "finished");
     if (end.kind === "silent") countError(meter, "timeout");
     else if (end.kind === "aborted") countError(meter, endKindOf(end.error));
     tellEnd(end, this.client, this.binding.key, this.deps.log);

@@ -7,7 +7,7 @@ import type { Log } from "../model/log.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
-import { type ForwardDeps, forward } from "./forward.ts";
+import { type Courtesy, type ForwardDeps, forward } from "./forward.ts";
 import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
 import type { Manners } from "./greet/request-stream.ts";
 
@@ -22,6 +22,8 @@ export interface Lane {
   readonly waiting: (() => void)[];
   /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
   readonly carry: (conn: Conn, speaks?: "http") => void;
+  /** The same for a client that is known to be let in. */
+  readonly take: (conn: Conn, courtesy: Courtesy) => void;
 }
 
 export interface LaneOptions {
@@ -40,6 +42,8 @@ export interface LaneOptions {
   readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
 }
 
+type LaneBasis = Omit<Lane, "carry" | "take">;
+
 /** What all lanes share. */
 export interface LaneState extends LaneOptions {
   /** Lanes whose route is gone, and which still carry connections. */
@@ -54,7 +58,7 @@ export interface LaneState extends LaneOptions {
   /** Open connections. */
   open: number;
   /** Whether the door of a lane listens, and has this lane. */
-  readonly isLive: (lane: Omit<Lane, "carry">) => boolean;
+  readonly isLive: (lane: LaneBasis) => boolean;
 }
 
 /** Returns the lanes that still carry connections. */
@@ -84,7 +88,9 @@ export function createLanes(state: LaneState, doorway: Doorway, routes: readonly
 
 function createLane(state: LaneState, doorway: Doorway, route: Route, meter: Meter): Lane {
   const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
-  return Object.assign(lane, { carry: admitting(state, lane, carrier(state, lane)) });
+  const carry = carrier(state, lane);
+  const take: Lane["take"] = (conn, courtesy) => carry(conn, undefined, courtesy);
+  return Object.assign(lane, { carry: admitting(state, lane, carry), take });
 }
 
 export function holdMeter({ meters }: LaneState, lane: Lane): void {
@@ -116,7 +122,10 @@ export function drained({ conns, waiting }: Lane): Promise<void> {
  * Returns the handler for connections of a lane. Thousands of connections share
  * its one `ended`.
  */
-function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
+function carrier(
+  state: LaneState,
+  lane: LaneBasis,
+): (conn: Conn, speaks?: "http", courtesy?: Courtesy) => void {
   const { conns, meter, waiting } = lane;
   const ended = (conn: Conn): void => {
     state.open -= 1;
@@ -125,9 +134,10 @@ function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
     tellMisdirected(conn, target.binding.key, meter, state.forwarding(target.account));
     if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
   };
-  return (conn, speaks) => {
+  return (conn, speaks, courtesy) => {
     const { account, binding } = lane.route.target;
-    const deps = state.forwarding(account);
+    const usual = state.forwarding(account);
+    const deps = courtesy === undefined ? usual : { ...usual, courtesy };
     const over = excess(state.open, meter.active, state.limits());
     if (over !== undefined) {
       turnAway(conn, binding.key, meter, over, deps);
@@ -143,11 +153,7 @@ function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
 }
 
 /** Hands a client to `carry` if it may use the endpoint. */
-function admitting(
-  state: LaneState,
-  lane: Omit<Lane, "carry">,
-  carry: Lane["carry"],
-): Lane["carry"] {
+function admitting(state: LaneState, lane: LaneBasis, carry: Lane["carry"]): Lane["carry"] {
   return (conn, speaks) => {
     const { target } = lane.route;
     const decide = (refusal: RefusalText | undefined): void => {

@@ -82,6 +82,7 @@ export interface LinkOptions {
   readonly earlyData: () => boolean;
   readonly poolLimits: () => PoolLimits;
   readonly bufferSize: () => number | undefined;
+  readonly tap?: ForwardDeps["tap"];
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
@@ -101,6 +102,7 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     log,
     quiet,
     bufferSize,
+    ...(options.tap && { tap: options.tap }),
     get openTimeoutMs() {
       return openTimeoutMs();
     },

@@ -15,12 +15,13 @@ import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
+import type { ForwardDeps } from "./forward.ts";
 import type { Lane } from "./lanes.ts";
 import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add"> {
+export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add" | "carry"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -109,6 +110,8 @@ export interface RelayOptions {
   readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
   /** Is told about each connection. */
   readonly recorder?: Recorder;
+  /** See {@link ForwardDeps.tap}. */
+  readonly tap?: ForwardDeps["tap"];
 }
 
 /** A relay without doors and without credentials. */
@@ -145,6 +148,7 @@ export function createRelay(options: RelayOptions): Relay {
     earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
+    ...(options.tap && { tap: options.tap }),
   });
   links.set(accounts);
 
@@ -155,6 +159,7 @@ export function createRelay(options: RelayOptions): Relay {
     probe: doors.probe,
     meters: doors.meters,
     add: doors.add,
+    carry: doors.carry,
     async apply(steps) {
       const failures = await doors.apply(steps, limits.drainMs);
       links.serve(doors.present);

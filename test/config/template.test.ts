@@ -85,6 +85,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "forward.early_data": "on",
   "server.socket_read": "all",
   "server.health_address": "0.0.0.0",
+  "server.dashboard_address": "127.0.0.1:9999",
   "server.health_hosts": "[monitored.example]",
   "access.hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",

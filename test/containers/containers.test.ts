@@ -172,6 +172,13 @@ describe("the settings that are missing", () => {
     expect(settings([web("a")], [open])).toBeNull();
   });
 
+  test("are no subnet if the configuration has one, and the interface cannot be made", () => {
+    const all = facts([web("a", { ip: "127.0.0.2" })], [open], { wantsInterface: true });
+    const { lacks } = containerWay(all);
+    expect(settingsFor(lacks, all)).toBe("");
+    expect(advised(lacks, all)[0]?.reason).toEndWith("why there is no virtual interface");
+  });
+
   test("are a name server for wildcards, with the address of the interface", () => {
     const wild = { zones: ["team.internal"], ownAddress: "10.207.0.1" };
     expect(settings([web("a")], [open], wild)).toEqual({
@@ -250,6 +257,7 @@ function facts(
     zones: [],
     dns: undefined,
     rules,
+    wantsInterface: false,
     ownAddress: undefined,
     network: docker,
     ...more,

@@ -79,7 +79,15 @@ describe("the states of endpoints behind one shared door", () => {
     const present = new Map(
       doorwaysOf(shared.exposure).map((doorway) => {
         const lanes = doorway.routes.map((route) => {
-          return { doorway, route, meter, conns: new Set<never>(), waiting: [], carry() {} };
+          return {
+            doorway,
+            route,
+            meter,
+            conns: new Set<never>(),
+            waiting: [],
+            carry() {},
+            take() {},
+          };
         });
         return [
           doorway.door.id,

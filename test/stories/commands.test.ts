@@ -14,6 +14,7 @@ const commands = [
   "health",
   "connections",
   "traffic",
+  "dashboard",
   "events",
   "doctor",
   "why",

@@ -7,6 +7,7 @@ import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.
 import { layOverUsrBin, netcat, plainSystemctl } from "../support/stand-ins.ts";
 import { endAll, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
+import { userOf } from "../support/user.ts";
 import { page } from "../support/web.ts";
 
 const docs = join(import.meta.dirname, "../../docs");
@@ -57,7 +58,7 @@ stories("the commands in docs/", () => {
   // A failed test must not leave its daemon to the next one.
   afterEach(endAll);
 
-  test.each(["usage.md", "troubleshooting.md"])(
+  test.each(["usage.md", "api.md", "troubleshooting.md"])(
     "%s: all work, in order, beside a daemon with the endpoints of the page",
     async (file) => {
       if (Bun.which("nc") === null) layOverUsrBin({ nc: netcat });
@@ -108,6 +109,18 @@ stories("the commands in docs/", () => {
       operators: [operator_id],
     });
     expect((await ngrokd("service uninstall")).code).toBe(0);
+  });
+
+  test("without-root.md: all work, in order, for an ordinary user", async () => {
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    const user = userOf(cloud);
+    const script = blocksOf("without-root.md").join("\n");
+    const { code, out, err } = await user.run(["sh", "-euc", script]);
+    expect({ code, out, err }).toMatchObject({ code: 0 });
+    expect(out.match(/hello/g)?.length).toBeGreaterThan(4);
+    expect(out).toContain("FindProxyForURL");
   });
 
   test("usage.md explains every metric, and no page names one that there is not", async () => {

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { bridge, type Neighbour, neighbour } from "../support/bridge.ts";
 import { type Cloud, startCloud } from "../support/cloud.ts";
 import { goFiles, goFolder, goInstallation } from "../support/go-installation.ts";
@@ -129,8 +129,9 @@ stories("an installation of the Go program in network mode", () => {
   });
 
   test("its client shows the endpoints as before", async () => {
-    symlinkSync(binary(), "/run/ngrokctl");
-    const { out } = await run(["/run/ngrokctl", "list"]);
+    mkdirSync("/run/go-user", { recursive: true });
+    symlinkSync(binary(), "/run/go-user/ngrokctl");
+    const { out } = await run(["/run/go-user/ngrokctl", "list"]);
     expect(out).toMatch(/^ {2}http:\/\/one\.demo +10\.107\.0\.2:80 +0\.0\.0\.0 +✓$/m);
     expect(out).toMatch(/^ {2}http:\/\/two\.demo +10\.107\.0\.4:80 +10\.9\.3\.1 +✓$/m);
   });
@@ -190,7 +191,8 @@ dns:
   });
 
   test("is taken over: names keep their addresses, and names below a wildcard get some", async () => {
-    expect(await getent("exact.team.internal")).toBe("10.107.0.2");
+    const exact = await until("a name is served", async () => await getent("exact.team.internal"));
+    expect(exact).toBe("10.107.0.2");
     const wild = await until("DNS leads to us", async () => await getent("a.team.internal"));
     expect(wild).toStartWith("10.107.0.");
     expect(wild).not.toBe("10.107.0.2");

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Connection, Event } from "../../src/desk/history-schemas.ts";
-import { type Cloud, registered } from "../support/cloud.ts";
-import { binary, type Daemon, ngrokd, serve, start } from "../support/ngrokd.ts";
+import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { binary, type Daemon, ngrokd, run, serve, start, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -13,7 +13,7 @@ const linesOf = (text: string): string[] => text.split("\n").filter((line) => li
 
 /** One whole request with a connection of its own. */
 async function visit(name: string): Promise<void> {
-  await (await fetch(`http://${name}/`, { headers: { connection: "close" } })).text();
+  expect((await run(["curl", "-sS", `http://${name}/`])).code).toBe(0);
 }
 
 const connectionsOf = async (words: string): Promise<Connection[]> =>
@@ -68,6 +68,27 @@ stories("the history of the daemon", () => {
     const table = await ngrokd("connections");
     expect(table.out).toContain("refused");
     expect(table.out).toContain("hello.demo:80");
+  });
+
+  test("a client's user is known if a rule asks for it, and a refused one is shown", async () => {
+    const rules = [{ endpoint: "echo.demo", users: ["root"] }];
+    writeConfig(configFor(cloud, { access: { rules } }));
+    expect(await daemon.reload()).toMatchObject({ ok: true });
+    const peer = await dial("echo.demo", 7000);
+    const [open] = await until("it is open", async () => {
+      const found = await connectionsOf("echo.demo --state open");
+      return found[0]?.state === "open" && found;
+    });
+    expect(open?.user).toEqual({ uid: 0, name: "root" });
+    peer.socket.destroy();
+    await run(["curl", "-sS", "-m", "5", "telnet://echo.demo:7000"], { as: "nobody" });
+    const [refused] = await until("the stranger is shown", async () => {
+      const found = await connectionsOf("echo.demo --limit 1");
+      return found[0]?.end?.kind === "access" && found;
+    });
+    expect(refused).toMatchObject({ user: { uid: 65534 }, end: { reason: expect.any(String) } });
+    writeConfig(configFor(cloud));
+    expect(await daemon.reload()).toMatchObject({ ok: true });
   });
 
   test("traffic counts connections and bytes by slot", async () => {
