@@ -92,6 +92,10 @@ stories("a handover to another program", () => {
   );
 
   test("keeps what the daemon has counted, and shows the old process until it ends", async () => {
+    await until(
+      "the earlier processes have told all",
+      async () => (await daemon.status()).predecessor === undefined,
+    );
     const before = await daemon.endpoint("one.demo");
     const client = await talk();
     const old = (await daemon.status()).pid;
