@@ -29,7 +29,7 @@ bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test soak chaos check fmt proto bench dist packages release install clean
+.PHONY: help build demo test vm-test soak chaos check fmt proto bench dist packages release install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -42,8 +42,12 @@ demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: chec
 test: dist/ngrokd ## Run all checks, tests and stories
 	@$(bun) test/run.ts
 
-soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5); SOAK_SEED repeats a run
+vm-test: dist/ngrokd ## Stories on a virtual machine: boots, clocks, full disks, real resolvers (root)
+	@$(bun) test --timeout=120000 ./test/vm/
+
+soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5), then WIDE_LIVES (100) kills; SOAK_SEED repeats a run
 	@$(bun) test/soak/main.ts
+	@WIDE_LIVES=$${WIDE_LIVES:-100} $(bun) test ./test/stories/wide-crash.test.ts
 
 chaos: dist/ngrokd ## kill -9, faults, churn and other programs' edits under traffic for CHAOS_MINUTES (1); CHAOS_SEED repeats a run
 	@$(bun) test/chaos/main.ts

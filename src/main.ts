@@ -7,6 +7,9 @@ import {
   cleanEnvironment,
   confinedEnvironment,
   foldersToCreateIn,
+  holdingEnvironment,
+  leftDescriptors,
+  passedDescriptors,
   withThreads,
 } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
@@ -22,9 +25,11 @@ import { unwritten, writeAll } from "./terminal/write-all.ts";
 const lookUps = new Set(["serve", "run", "doctor", "why"]);
 const { argv, advice } = translated(process.argv.slice(2));
 await startAgain(argv[0]);
-const debug = argv.includes("--debug");
+// Behind `--` are the words of another program.
+const own = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
+const debug = own.includes("--debug");
 const say = createSay({
-  json: argv.includes("--json"),
+  json: own.includes("--json"),
   debug,
   out: outputOf("stdout"),
   err: outputOf("stderr"),
@@ -35,7 +40,10 @@ process.on("uncaughtException", (error) => fail(error));
 process.on("unhandledRejection", (error) => fail(error));
 
 if (advice !== "") say.note(advice);
-process.exit(await run(createIo(await runtimeNet())));
+const io = createIo(await runtimeNet());
+const code = await run(io);
+if (io.next !== undefined) await become(io.next.path, io.next.env);
+process.exit(code);
 
 async function run(io: Io): Promise<number> {
   const { net, env, say } = io;
@@ -62,10 +70,24 @@ async function startAgain(command: string | undefined): Promise<void> {
           await (await import("./net/bun.ts")).makeFilesOnlyIn(folders),
         );
   const clean = cleanEnvironment(confined ?? process.env) ?? confined;
+  const given =
+    clean !== undefined && command === "exec" ? holdingEnvironment(clean, process.env) : clean;
   const looksUp = command !== undefined && lookUps.has(command);
-  const env = (looksUp ? withThreads(clean ?? process.env) : undefined) ?? clean;
-  if (env !== undefined)
-    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], { ...env });
+  const env = (looksUp ? withThreads(given ?? process.env) : undefined) ?? given;
+  if (env !== undefined) await become(process.execPath, env);
+}
+
+/** Returns only if that fails. */
+async function become(
+  path: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  const words = [process.argv0, ...process.argv.slice(2)];
+  // Only Linux has descriptors to inherit, and the C library for it.
+  const passed = [...passedDescriptors(env, process.pid), ...leftDescriptors(env).values()];
+  if (passed.length > 0)
+    await (await import("./net/bun.ts")).becomeProgram(path, words, env, passed);
+  process.execve?.(path, words, { ...(env as Record<string, string>) });
 }
 
 async function runtimeNet(): Promise<Net> {
@@ -91,6 +113,7 @@ function createIo(net: Net): Io {
       return listening().hurry;
     },
     onHangUp: (listener) => listening().onHangUp(listener),
+    next: undefined,
   };
 }
 

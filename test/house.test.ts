@@ -47,6 +47,8 @@ const wallClocks: Readonly<Record<string, string>> = {
   "src/control/stale-sockets.ts": "the time of a file",
   "src/doctor/api-findings.ts": "the API's date",
   "src/files/sweep.ts": "the time of a file",
+  "src/history/history.ts": "shown",
+  "src/history/trace.ts": "shown",
   "src/journal/journal.ts": "the time of a file",
   "src/local-cloud/api-faults.ts": "the API's date",
   "src/local-cloud/ca.ts": "the dates of a certificate",

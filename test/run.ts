@@ -80,6 +80,7 @@ const elsewhere = [
   "./test/arrows.test.ts",
   "./test/stories/",
   "./test/install/",
+  "./test/vm/",
   "./test/bench/",
   "./test/soak/",
   "./test/chaos/",
@@ -119,6 +120,9 @@ const tests: readonly Stage[] = [
   },
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
   ...packaging(),
+  // Skipped with a reason if this machine cannot run another one, or with
+  // SKIP_VM=1 (test/vm/whole-system.ts).
+  { name: "A whole system", command: storyTests("./test/vm/"), report: bunReport },
   // Half a minute, or SOAK_MINUTES.
   { name: "Soak", command: [tool("bun"), "test/soak/main.ts"] },
   // One minute, or CHAOS_MINUTES.

@@ -24,12 +24,18 @@ export interface Guard {
     wanted: Wanted,
     without: Default,
   ): RefusalText | undefined | Promise<RefusalText | undefined>;
+  /** The same for a user of this machine who comes by another way. */
+  judgeUser(conn: Conn, uid: number | undefined, wanted: Wanted): RefusalText | undefined;
   /**
    * Whether the client may use any of these endpoints. For a door that they
    * share, before the client has named one. As {@link judge} otherwise. What is
    * known about `endpoints` is kept as long as the array.
    */
   mayUseAny(conn: Conn, endpoints: readonly Shared[]): boolean | Promise<boolean>;
+  /** The user of a client, if {@link judge} had to ask, or was told. */
+  userOf(conn: Conn): number | undefined;
+  /** The name of a user; known if a rule names users or groups. */
+  nameOf(uid: number): string | undefined;
   /** Sentences about users and groups that this machine does not have. */
   readonly warnings: readonly string[];
 }
@@ -64,6 +70,7 @@ export function createGuard({
   const termsAt = createTermsAt();
   /** What {@link Guard.mayUseAny} learnt, for {@link Guard.judge}. */
   const callers = new WeakMap<Conn, Caller | Promise<Caller>>();
+  const users = new WeakMap<Conn, number>();
   return {
     judge(conn, wanted, without) {
       const { rules, nameOf } = current();
@@ -72,9 +79,16 @@ export function createGuard({
       const caller = callers.get(conn) ?? net.callerOf(conn);
       callers.delete(conn);
       return whenKnown(caller, (known) => {
+        if (known.isHere && known.uid !== undefined) users.set(conn, known.uid);
         const refusal = refusalOf(terms.rule, clientOf(known, conn, isOwn), without);
         return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
       });
+    },
+    judgeUser(conn, uid, wanted) {
+      if (uid !== undefined) users.set(conn, uid);
+      const { rules, nameOf } = current();
+      const refusal = refusalOf(ruleFor(rules, wanted), { kind: "user", uid }, "users");
+      return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
     },
     mayUseAny(conn, endpoints) {
       const all = termsAt(endpoints, current().rules);
@@ -86,6 +100,8 @@ export function createGuard({
         return all.some(({ rule, without }) => refusalOf(rule, client, without) === undefined);
       });
     },
+    userOf: (conn) => users.get(conn),
+    nameOf: (uid) => current().nameOf(uid),
     get warnings() {
       return current().unknown;
     },

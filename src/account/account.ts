@@ -54,6 +54,8 @@ export interface AccountDeps {
   readonly log: Log;
   /** Called with every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
+  /** The list of the daemon before this one, instead of the file's. */
+  readonly inherited?: LastList | undefined;
   /** The keys of this account's bindings that are served now. */
   readonly serving: () => readonly string[];
   /** Makes this machine match the list. */
@@ -109,7 +111,7 @@ export function createAccount(deps: AccountDeps): Account {
       return loop?.schedule ?? { failures: 0, next: undefined };
     },
     async start(hooks) {
-      const lastList = await lastListIn(lastListPath, log);
+      const lastList = deps.inherited ?? (await lastListIn(lastListPath, log));
       await resume(lastList, { identity, hooks, serve: deps.serve, log });
       const poll = createPass({
         ...polling(identity, selectors),

@@ -8,10 +8,11 @@ import { parseFault } from "../local-cloud/faults.ts";
 import type { EndpointSpec } from "../local-cloud/store.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
-import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 import { facts, type Say } from "../terminal/say.ts";
 import { aborted, command } from "./command.ts";
+import { repeated } from "./flags.ts";
+import { logTo } from "./log-to.ts";
 
 export default command({
   name: "cloud",
@@ -147,17 +148,6 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
   ].join("\n");
 }
 
-/**
- * Every value of a flag, in order, since citty keeps only the last one. The
- * flags have been checked before.
- */
-function repeated(rawArgs: readonly string[], flag: string): string[] {
-  return rawArgs.flatMap((word, i) => {
-    if (word.startsWith(`--${flag}=`)) return [word.slice(flag.length + 3)];
-    return word === `--${flag}` ? [rawArgs[i + 1] ?? ""] : [];
-  });
-}
-
 /** Parses `url=host:port`; the last `=` separates the parts. */
 function parseEndpointFlag(text: string): Parsed<EndpointSpec> {
   const at = text.lastIndexOf("=");
@@ -180,13 +170,4 @@ function need<T>(flag: string, read: Parsed<T>): T {
   throw new NgrokdError("usage", `The flag ${flag} is wrong: ${read.reason}`, {
     hint: "`ngrokd cloud --help` shows examples",
   });
-}
-
-function logTo(say: Say): Log {
-  return {
-    debug: (message) => (say.debug ? say.note(message) : undefined),
-    info: say.note,
-    warn: say.warn,
-    error: say.warn,
-  };
 }

@@ -24,6 +24,21 @@ export const commands: Tree = {
     description: summaries.list,
     of: from(() => import("./list.ts")),
   },
+  connections: {
+    description: summaries.connections,
+    of: from(() => import("./connections.ts")),
+  },
+  tail: {
+    description: "Show a line for each connection as it ends, until Ctrl-C",
+    of: from(() => import("./tail.ts")),
+  },
+  traffic: { description: summaries.traffic, of: from(() => import("./traffic.ts")) },
+  dashboard: { description: summaries.dashboard, of: from(() => import("./dashboard.ts")) },
+  events: { description: summaries.events, of: from(() => import("./events.ts")) },
+  mcp: {
+    description: "Let an assistant ask the daemon, by MCP on stdin and stdout",
+    of: from(() => import("./mcp.ts")),
+  },
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),
@@ -64,6 +79,7 @@ export const commands: Tree = {
     description: summaries.reload,
     of: from(() => import("./reload.ts")),
   },
+  upgrade: { description: summaries.upgrade, of: from(() => import("./upgrade.ts")) },
   pause: { description: summaries.pause, of: from(() => import("./pause.ts")) },
   resume: { description: summaries.resume, of: from(() => import("./resume.ts")) },
   config: {
@@ -121,6 +137,18 @@ export const commands: Tree = {
         of: from(() => import("./service/logs.ts")),
       },
     },
+  },
+  containers: {
+    description: "Print what makes the served names work in a container",
+    of: from(() => import("./containers.ts")),
+  },
+  connect: {
+    description: "Reach endpoints without root: a local port, a proxy, or stdio",
+    of: from(() => import("./connect.ts")),
+  },
+  exec: {
+    description: "Run a command that reaches endpoints by name, without root",
+    of: from(() => import("./exec.ts")),
   },
   plan: {
     description: "Show the changes of the next poll, without making them",

@@ -25,7 +25,7 @@ interface CallOptions {
   readonly patienceMs?: number;
 }
 
-type Call = <N extends OperationName>(
+export type Call = <N extends OperationName>(
   name: N,
   ...rest: Record<never, never> extends Input<N>
     ? [input?: Input<N>, options?: CallOptions]

@@ -1,5 +1,8 @@
 import { examine } from "../doctor/doctor.ts";
+import { examineEarlyData } from "../doctor/early-data.ts";
 import { type Finding, type Level, worst } from "../doctor/finding.ts";
+import { parseQuestion } from "../doctor/question.ts";
+import { NgrokdError } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";
 import { command, profileArg } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
@@ -14,10 +17,25 @@ export default command({
       type: "boolean",
       description: "Try every name and endpoint without a time limit, and show each",
     },
+    "early-data": {
+      type: "string",
+      valueHint: "HOST",
+      description:
+        "Only try whether forward.early_data works, with HEAD requests to an HTTP endpoint",
+    },
   },
-  examples: ["ngrokd doctor", "ngrokd doctor --all", "ngrokd doctor --json"],
-  async run({ all, config, socket, profile }, { net, env, say }) {
-    const findings = await examine({ net, env, config, socket, profile, all: all === true });
+  examples: [
+    "ngrokd doctor",
+    "ngrokd doctor --all",
+    "ngrokd doctor --json",
+    "ngrokd doctor --early-data hello.demo",
+  ],
+  async run({ all, config, socket, profile, "early-data": host }, { net, env, say }) {
+    const place = { net, env, config, socket, profile };
+    const findings =
+      host === undefined
+        ? await examine({ ...place, all: all === true })
+        : [await examineEarlyData(targetOf(host), place)];
     const level = worst(findings);
     say.result(
       { ok: level !== "failure", worst: level, counts: countsOf(findings), findings },
@@ -27,6 +45,14 @@ export default command({
     return level === "failure" ? exitCodes.failure : exitCodes.ok;
   },
 });
+
+function targetOf(text: string): { host: string; port: number } {
+  const target = parseQuestion(text);
+  if (target.ok) return { host: target.value.host, port: target.value.port ?? 80 };
+  throw new NgrokdError("usage", `Cannot try early data: ${target.reason}`, {
+    hint: "name an HTTP endpoint: `ngrokd list` shows them",
+  });
+}
 
 function countsOf(findings: readonly Finding[]): Record<Level, number> {
   const count = (level: Level): number =>

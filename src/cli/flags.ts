@@ -57,6 +57,21 @@ export function usageError(message: string, path: readonly string[], near?: stri
   });
 }
 
+/** The whole number of a flag. Throws NgrokdError `usage` for another value. */
+export function wholeFlag(
+  text: string,
+  flag: string,
+  [least, most]: readonly [number, number],
+  path: readonly string[],
+): number {
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (number >= least && number <= most) return number;
+  throw usageError(
+    `The flag --${flag} is wrong: ${quote(text)} is not a whole number, ${least} to ${most}`,
+    path,
+  );
+}
+
 /** Whether a positional argument may be given many times. */
 const isRepeated = (arg: ArgDef | undefined): boolean =>
   arg !== undefined && "valueHint" in arg && (arg.valueHint ?? "").endsWith("…");
@@ -64,3 +79,14 @@ const isRepeated = (arg: ArgDef | undefined): boolean =>
 /** The short letters of a flag. */
 export const aliasesOf = (arg: ArgDef): string[] =>
   ["alias" in arg ? (arg.alias ?? []) : []].flat();
+
+/**
+ * Every value of a flag, in order, since citty keeps only the last one. The
+ * flags have been checked before.
+ */
+export function repeated(rawArgs: readonly string[], flag: string): string[] {
+  return rawArgs.flatMap((word, i) => {
+    if (word.startsWith(`--${flag}=`)) return [word.slice(flag.length + 3)];
+    return word === `--${flag}` ? [rawArgs[i + 1] ?? ""] : [];
+  });
+}

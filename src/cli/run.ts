@@ -28,7 +28,9 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   const { path, node, rest } = resolve(argv);
   if (typeof node !== "function") return await explainGroup(node, path, rest, io.say);
   const command = await node();
-  if (rest.some((arg) => arg === "--help" || arg === "-h")) {
+  // Behind `--` are the words of another program.
+  const own = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
+  if (own.some((arg) => arg === "--help" || arg === "-h")) {
     const { commandHelp } = await import("./help.ts");
     const text = commandHelp(command, path, io.say);
     io.say.result({ usage: text }, text);

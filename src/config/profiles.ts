@@ -73,7 +73,7 @@ function viewOf(loaded: Loaded, name: string): Loaded {
   };
 }
 
-/** Pure: the lists that have entries. A profile without one has the daemon's. */
+/** Pure: the lists with entries. A profile without one has the daemon's. */
 const written = (lists: ProfileConfig["names"]): Partial<Config["names"]> =>
   Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0));
 

@@ -127,6 +127,13 @@ const ownShape = {
         "It refuses others, since a web page could make such a name lead here.",
       allowed: "a list of host names",
     }),
+    dashboard_address: setting(text(values.optional(values.loopbackPort)).default(""), {
+      description:
+        "Where browsers of this machine reach the dashboard and the API. Without an address " +
+        "nothing is served. `ngrokd dashboard` prints a link, which works once.",
+      allowed: "a loopback address and a port",
+      example: "127.0.0.1:8082",
+    }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description:
         "An additional certificate authority to trust for the ingress: a PEM file, or a " +
@@ -174,11 +181,25 @@ const ownShape = {
         "is removed; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
+    handover_timeout: setting(z.int().min(0).max(604_800).default(43_200), {
+      description:
+        "How long open connections may continue in the old process after `ngrokd upgrade` or " +
+        "`ngrokd service restart`; then they are reset.",
+      allowed: "a whole number, 0 to 604800",
+    }),
     rewrite_host: setting(z.boolean().default(false), {
       description:
         "Whether each request to an HTTP endpoint gets the endpoint's own name as its Host, " +
         "for clients that use an address or another port. TLS is never opened.",
       allowed: "true or false",
+    }),
+    early_data: setting(z.enum(["off", "on"]).default("off"), {
+      description:
+        "Whether the client's first bytes, at most 16 KiB, leave together with the request for " +
+        "the endpoint. A new connection then costs one round trip less. It fails, and is not " +
+        "tried again, if the connection to the ingress proves dead. `ngrokd doctor " +
+        "--early-data HOST` tries whether ngrok's ingress supports it.",
+      allowed: "off or on",
     }),
     reserved_ports: setting(z.array(z.int().min(1).max(65_535)).default([22]).readonly(), {
       description:

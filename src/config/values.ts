@@ -11,7 +11,7 @@ import {
   prefix6Text,
   subnetText,
 } from "../model/ip.ts";
-import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
+import { isLoopback, parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for texts in the configuration. A rule returns the text in the
 // program's own spelling, or undefined if the text is not allowed. The words
@@ -151,6 +151,14 @@ export const anyRange: Rule = (text) =>
 export const dnsAddress: Rule = (text) => {
   const address = parseHostPort(isIpv6(text) ? `[${text}]` : text, 53);
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;
+};
+
+/** The address of this machine alone, with a port. */
+export const loopbackPort: Rule = (text) => {
+  const address = parseHostPort(text);
+  if (!address.ok || !isLoopback(address.value.host)) return undefined;
+  const { host, port } = address.value;
+  return hostPortText({ host: isIp(host) ? host : "127.0.0.1", port });
 };
 
 /** Also maps other loggers' level names, which the Go program accepts. */

@@ -50,6 +50,53 @@ export async function askDaemon(
   }
 }
 
+/**
+ * Sends a request that a stream follows. Returns the reply's `data` and the
+ * connection, whose next bytes are the stream's. Rejects as {@link askDaemon}.
+ */
+export async function openStream(
+  net: Net,
+  path: string,
+  request: Request,
+  signal: AbortSignal,
+): Promise<{ data: unknown; conn: Conn }> {
+  await checkSocket(path);
+  const conn = await dial(net, path, signal);
+  const unhook = onAbort(signal, () => conn.abort());
+  try {
+    await conn.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
+    const { line, rest } = await readLine(conn);
+    const data = readReply(line, path);
+    conn.unread(rest);
+    return { data, conn };
+  } catch (error) {
+    conn.abort();
+    if (signal.aborted) throw signal.reason;
+    throw error;
+  } finally {
+    unhook();
+  }
+}
+
+/** A reply in front of a stream is short. */
+const longestLine = 64 * 1024;
+
+async function readLine(conn: Conn): Promise<{ line: string; rest: Uint8Array }> {
+  let bytes: Uint8Array = new Uint8Array(0);
+  for (;;) {
+    const end = bytes.indexOf(0x0a);
+    if (end >= 0)
+      return {
+        line: new TextDecoder().decode(bytes.subarray(0, end)),
+        rest: bytes.subarray(end + 1),
+      };
+    const next = await conn.read();
+    if (next === null) return { line: new TextDecoder().decode(bytes), rest: new Uint8Array(0) };
+    if (bytes.length > longestLine) throw endless(longestLine);
+    bytes = Buffer.concat([bytes, next]);
+  }
+}
+
 async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> {
   try {
     return await net.dial({ path }, { signal });

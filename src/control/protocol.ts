@@ -41,3 +41,15 @@ export const requestLimitBytes = 64 * 1024;
  * request, or not taken the reply, within these milliseconds.
  */
 export const deadlinesMs = { request: 5000, reply: 30_000 } as const;
+
+/**
+ * The command whose reply is followed by a stream, in frames (net/framed), if
+ * it names an endpoint. Without one it only tells whether the client may.
+ */
+export const streamCommand = "open";
+/** The reply's data. */
+export const streamSchema = z.object({
+  endpoint_id: z.string(),
+  proto: z.string(),
+  notices: z.array(z.string()),
+});

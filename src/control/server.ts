@@ -43,9 +43,45 @@ export interface ControlOptions {
   readonly readers?: "group" | "all";
   readonly log: Log;
   /** Returns the reply's `data`. Its error becomes the error reply. */
-  readonly handle: (request: Request, rights: Rights) => Promise<unknown>;
+  readonly handle: (request: Request, client: Client) => Promise<unknown>;
+  /** The commands that take the connection over, and reply themselves. */
+  readonly takers?: Readonly<Record<string, Taker>>;
+  /**
+   * Takes a client that speaks HTTP. `onMove` is to be called whenever bytes
+   * have moved.
+   */
+  readonly web?: (conn: Conn, rights: Rights, onMove: () => void) => void;
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
+}
+
+/**
+ * Takes a connection over, until its end. Those of the owner are for the
+ * daemon's own user and root; to others the command is unknown.
+ */
+export type Taker =
+  | { readonly who: "owner"; readonly take: Take }
+  | {
+      readonly who: "anybody";
+      readonly take: (conn: Conn, args: readonly string[], rights: Rights) => Promise<void> | void;
+    };
+
+export type Take = (conn: Conn, args: readonly string[]) => Promise<void>;
+
+/** Who asks. */
+export interface Client {
+  readonly rights: Rights;
+  /** Whether it is the daemon's own user, or root; asks the kernel. */
+  readonly isOwner: () => Promise<boolean>;
+}
+
+export interface ControlServer {
+  /** The listening descriptor; undefined if the runtime does not tell it. */
+  readonly fd: number | undefined;
+  /** No new clients, and the path is removed if it is ours. */
+  close(): Promise<void>;
+  /** No new clients; another process goes on with the socket. */
+  leave(): void;
 }
 
 /**
@@ -54,20 +90,13 @@ export interface ControlOptions {
  * and group are final. That fails if another daemon has the name. Rejects with
  * `already-running`, `permission`, `state` or `address-in-use`.
  */
-export async function startControlServer(
-  options: ControlOptions,
-): Promise<{ close(): Promise<void> }> {
+export async function startControlServer(options: ControlOptions): Promise<ControlServer> {
   const { net, path, log } = options;
   await checkPlace(path);
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
-  const gate = createGate(net);
-  const [places, strangers] = [createPlaces(mostConnections), createPlaces(mostStrangers)];
-  const listener = await listen(net, birthplace, path, (conn) =>
-    gate.admit(conn, (rights) =>
-      serve(conn, rights, rights === "all" ? places : strangers, options),
-    ),
-  );
+  const { gate, onConn } = createDesk(options);
+  const listener = await listen(net, birthplace, path, onConn);
   try {
     const gid = await groupId(options.group);
     if (gid !== undefined)
@@ -85,21 +114,65 @@ export async function startControlServer(
       publish(options, birthplace),
     );
     if (outcome !== "published") throw await alreadyRunning(net, path);
-    const own = await lstat(path);
-    return {
-      async close() {
-        const there = await lstat(path).catch(() => undefined);
-        if (there !== undefined && there.ino === own.ino && there.dev === own.dev)
-          await unlink(path).catch(() => undefined);
-        listener.close();
-      },
-    };
+    return await serverOf(listener, path);
   } catch (error) {
     listener.close();
     throw error instanceof NgrokdError
       ? error
       : fileError(`Cannot open the control socket "${path}"`, error);
   }
+}
+
+/**
+ * Goes on with a control socket that another process has opened: systemd, whose
+ * path it stays, or the daemon before this one. Rejects as {@link Net.adopt}
+ * does.
+ */
+export async function adoptControlServer(
+  options: ControlOptions,
+  fd: number,
+  of: "systemd" | "a daemon",
+): Promise<ControlServer> {
+  const { net, path, readers, log } = options;
+  const { gate, onConn } = createDesk(options);
+  const listener = await net.adopt(fd, onConn);
+  if (of === "systemd") {
+    // Its mode lets in whom the unit names, and the kernel tells who they are.
+    await gate.open(path, await groupId(options.group)).catch(() => false);
+    const leave = (): void => listener.close();
+    return { fd: listener.fd, leave, close: async () => leave() };
+  }
+  if (readers === "all" && !(await gate.open(path, await groupId(options.group))))
+    log.warn(notOpened);
+  return await serverOf(listener, path);
+}
+
+async function serverOf(listener: Listener, path: string): Promise<ControlServer> {
+  const own = await lstat(path);
+  return {
+    fd: listener.fd,
+    async close() {
+      const there = await lstat(path).catch(() => undefined);
+      if (there !== undefined && there.ino === own.ino && there.dev === own.dev)
+        await unlink(path).catch(() => undefined);
+      listener.close();
+    },
+    leave: () => listener.close(),
+  };
+}
+
+/** Admits and serves the clients of one socket. */
+function createDesk(options: ControlOptions): {
+  gate: ReturnType<typeof createGate>;
+  onConn: (conn: Conn) => Promise<void>;
+} {
+  const gate = createGate(options.net);
+  const [places, strangers] = [createPlaces(mostConnections), createPlaces(mostStrangers)];
+  const onConn = (conn: Conn): Promise<void> =>
+    gate.admit(conn, (rights) =>
+      serve(conn, rights, rights === "all" ? places : strangers, options),
+    );
+  return { gate, onConn };
 }
 
 const notOpened =
@@ -198,13 +271,28 @@ async function serve(
   try {
     if (place === undefined) return await send(conn, refusal(busyText), limits.reply);
     const away = rights === "turned away";
-    const text = await within(away ? turnedAwayMs : limits.request, conn, () => readRequest(conn));
+    const ms = away ? turnedAwayMs : limits.request;
+    const speech = await within(ms, conn, () => firstBytes(conn));
+    if (speech === "http" && options.web !== undefined && !away) {
+      options.web(conn, rights, () => place.rest());
+      return;
+    }
+    const text = await within(ms, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
+    const isOwner = (): Promise<boolean> => isOwnUser(options.net, conn);
+    const wish = takerFor(text, options);
+    if (wish?.taker.who === "anybody" && rights !== "turned away") {
+      // A stream may last for days, so it has no place here.
+      place.leave();
+      return await wish.taker.take(conn, wish.args, rights);
+    }
     place.work();
+    if (wish?.taker.who === "owner" && !away && (await isOwner()))
+      return await wish.taker.take(conn, wish.args);
     const reply = away
       ? refusal("Too many other users ask the daemon at the moment", "refused")
       : text.ok
-        ? await answer(text.value, (request) => handle(request, rights))
+        ? await answer(text.value, (request) => handle(request, { rights, isOwner }))
         : refusal(text.reason);
     place.rest();
     await send(conn, reply, limits.reply);
@@ -212,6 +300,24 @@ async function serve(
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
     conn.abort();
   }
+}
+
+/** Root, and the user of this process. */
+async function isOwnUser(net: Net, conn: Conn): Promise<boolean> {
+  const user = await net.userOf(conn);
+  return user !== undefined && (user.uid === 0 || user.uid === process.getuid?.());
+}
+
+/** The taker of a request's connection, and the request. */
+function takerFor(
+  text: Parsed<string>,
+  { takers = {} }: ControlOptions,
+): { readonly taker: Taker; readonly args: readonly string[] } | undefined {
+  const request = text.ok ? parseRequest(text.value) : undefined;
+  if (request?.ok !== true) return undefined;
+  const { command, args } = request.value;
+  const taker = Object.hasOwn(takers, command) ? takers[command] : undefined;
+  return taker && { taker, args: args ?? [] };
 }
 
 async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
@@ -269,16 +375,21 @@ async function answer(
     const data = await handle(request.value);
     return { success: true, data: typeof data === "string" ? printable(data) : data };
   } catch (error) {
-    if (!(error instanceof NgrokdError))
-      return { success: false, error: reasonOf(error), code: "internal" };
-    // Sentences for people; some clients print them as they are.
-    return {
-      success: false,
-      error: printable(error.message),
-      code: error.code,
-      ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
-    };
+    return errorReply(error);
   }
+}
+
+/** Pure: the reply for an error. */
+export function errorReply(error: unknown): Reply {
+  if (!(error instanceof NgrokdError))
+    return { success: false, error: reasonOf(error), code: "internal" };
+  // Sentences for people; some clients print them as they are.
+  return {
+    success: false,
+    error: printable(error.message),
+    code: error.code,
+    ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
+  };
 }
 
 const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;
@@ -322,6 +433,18 @@ async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
     }
     return text.trim() === "" ? undefined : parsed(text);
   }
+}
+
+/**
+ * Looks at the first bytes. A request of ours begins with a brace, and one of
+ * HTTP with its method.
+ */
+async function firstBytes(conn: Conn): Promise<"http" | "ours"> {
+  const bytes = await conn.read();
+  if (bytes === null) return "ours";
+  conn.unread(bytes);
+  const [first = 0] = bytes;
+  return first >= 0x41 && first <= 0x5a ? "http" : "ours";
 }
 
 function isWholeJson(text: string): boolean {

@@ -1,5 +1,6 @@
 import { type Account, createAccount, type PassHooks } from "../account/account.ts";
 import type { Fetch } from "../cloud/exchange.ts";
+import type { LastList } from "../cloud/last-list.ts";
 import type { Loaded } from "../config/load.ts";
 import { ofProfile, profilesOf } from "../config/profiles.ts";
 import { changeLines } from "../desk/tell.ts";
@@ -10,7 +11,7 @@ import type { Log } from "../model/log.ts";
 import { type Moment, moment } from "../model/moment.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { defaultProfile } from "../model/profile.ts";
-import type { EndpointState } from "../model/state.ts";
+import type { EndpointState, State } from "../model/state.ts";
 import type { Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
 import { writeLines } from "./lines.ts";
@@ -54,9 +55,11 @@ export interface AccountsDeps {
   readonly serve: Serving["serve"];
   readonly log: Log;
   readonly keepSecret: (secret: string) => void;
+  /** The list of the daemon before this one. */
+  readonly inherited?: (name: string) => LastList | undefined;
   readonly startedAt?: Moment;
   /** Called with every change of a published state. */
-  readonly published: () => void;
+  readonly published: (account: string, state: State, before: State) => void;
   /** Called when a member's identity has changed. */
   readonly changed: (member: Member) => void;
 }
@@ -153,7 +156,7 @@ function createMember(
   const log = isDefault ? deps.log : logOf(deps.log, name);
   const { config } = loaded();
   const first = firstState(config, startedAt, isDefault ? undefined : name);
-  const board = createBoard(first, deps.published);
+  const board = createBoard(first, (state, before) => deps.published(name, state, before));
   const account = createAccount({
     name,
     stateFolder: stateFolderOf(config.server),
@@ -161,6 +164,7 @@ function createMember(
     fetch: deps.fetch,
     log,
     keepSecret,
+    inherited: deps.inherited?.(name),
     serving: () => servedBindings(relay, name),
     async serve(listed) {
       const reconciled = await serve(name, listed);

@@ -3,6 +3,7 @@ import type { Health } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { insecureWarning } from "../desk/warnings.ts";
 import { groundWish } from "../exposure/ground.ts";
+import type { Web } from "../web/web.ts";
 import type { Job } from "./jobs.ts";
 import { openToAll } from "./network-mode.ts";
 import { type Parts, tellRelay } from "./parts.ts";
@@ -24,7 +25,7 @@ const isStopping = ({ accounts }: Parts): boolean =>
  * Does the jobs of a changed configuration, except at a stop. Never rejects.
  */
 export async function apply(
-  parts: Parts & { readonly health: Health },
+  parts: Parts & { readonly health: Health; readonly web: Web },
   jobs: ReadonlySet<Job>,
 ): Promise<void> {
   const { options, settings, way, trust, relay, link, accounts, health } = parts;
@@ -55,6 +56,7 @@ export async function apply(
   for (const member of accounts.all) tellRelay(parts, member);
   if (jobs.has("ingress")) relay.discardReady();
   if (jobs.has("health")) await health.move();
+  if (jobs.has("web")) await parts.web.move();
   if (jobs.has("dns")) await parts.naming.settle();
   if (jobs.has("poll")) accounts.kick();
 }

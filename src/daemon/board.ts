@@ -8,16 +8,17 @@ export interface Board {
   publish(change: Partial<State>): void;
 }
 
-/** `onChange` is called with every state but the first. */
-export function createBoard(first: State, onChange?: (state: State) => void): Board {
+/** `onChange` is called with every state but the first, and the one before. */
+export function createBoard(first: State, onChange?: (state: State, before: State) => void): Board {
   let state = first;
   return {
     get state() {
       return state;
     },
     publish(change) {
+      const before = state;
       state = { ...state, ...change };
-      onChange?.(state);
+      onChange?.(state, before);
     },
   };
 }

@@ -23,8 +23,8 @@ export interface EndpointFacts {
   readonly overridden: readonly Hostname[];
   /** Remarks about served hosts. */
   readonly remarks?: ReadonlyMap<Hostname, string>;
-  /** The host of each alias. */
-  readonly aliases?: ReadonlyMap<Hostname, Hostname> | undefined;
+  /** The served aliases of each host that has any. */
+  readonly aliases?: ReadonlyMap<Hostname, readonly Hostname[]>;
   /** The ports that programs of this machine want. */
   readonly wanted?: WantedPorts | undefined;
   /** How other machines reach the bindings, by their keys. */
@@ -38,7 +38,6 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const targets = new Map(exposure.routes.map(({ target }) => [target.binding.key, target]));
   const routes = routesByPlace(exposure);
   const lanesOf = lanesByRoute(facts);
-  const known = aliasesByHost(exposure, facts.aliases);
   const exposed = [...targets.values()].map(({ account, binding }): EndpointState => {
     const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
     const at = (address: AnyIp | ""): Place =>
@@ -57,7 +56,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
       meter,
       network,
     });
-    const aliases = known.get(binding.host);
+    const aliases = facts.aliases?.get(binding.host);
     return aliases === undefined ? state : { ...state, aliases };
   });
   const wild = facts.wildcards.map(wildcardState);
@@ -123,19 +122,6 @@ function warningOf(
     : (remarks?.get(host) ?? wantedText(port, wanted));
 }
 
-/** The served aliases of each host. */
-function aliasesByHost(
-  { names }: Exposure,
-  aliases: ReadonlyMap<Hostname, Hostname> = new Map(),
-): ReadonlyMap<Hostname, readonly Hostname[]> {
-  const served = new Map<Hostname, Hostname[]>();
-  for (const { host: alias } of aliases.size === 0 ? [] : names) {
-    const host = aliases.get(alias);
-    if (host !== undefined) served.set(host, [...(served.get(host) ?? []), alias]);
-  }
-  return served;
-}
-
 /** How other machines reach a binding now; undefined if they should not. */
 function networkState(
   { key }: Binding,
@@ -152,7 +138,7 @@ function networkState(
     return { listen, port: 0, sharedDoor: "", reason };
   }
   const sharedDoor = isShared(lanesOf(open.door)) ? open.door : "";
-  return { listen, port: open.port, sharedDoor, reason: "" };
+  return { listen: open.ip, port: open.port, sharedDoor, reason: "" };
 }
 
 const isShared = (lanes: ReadonlyMap<string, Lane>): boolean => {

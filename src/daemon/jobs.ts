@@ -9,6 +9,7 @@ export type Job =
   /** The level and the format of the log. */
   | "log"
   | "health"
+  | "web"
   | "key"
   /** The proxy for connections to ngrok. */
   | "proxy"
@@ -38,6 +39,7 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "server.cert_refresh_interval": ["poll"],
   "server.health_address": ["health"],
   "server.health_port": ["health"],
+  "server.dashboard_address": ["web"],
   "server.ingress_ca": ["trust"],
   "server.insecure_skip_verify": ["ingress", "verification"],
   "bound_endpoints.poll_interval": ["poll"],

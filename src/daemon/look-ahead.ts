@@ -30,10 +30,18 @@ import { silentLog } from "../model/log.ts";
 import { defaultProfile } from "../model/profile.ts";
 import { createNames } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
+import { suffixesFor } from "../names/suffixes.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
-import { namePolicy, namesBelow, resolvConfNow, subjectsOf, wordNow } from "./name-policy.ts";
+import {
+  namePolicy,
+  namesBelow,
+  resolvConfNow,
+  subjectsOf,
+  wordNow,
+  zonesOf,
+} from "./name-policy.ts";
 import { networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
@@ -144,6 +152,7 @@ export async function lookAhead(
         below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
         assignment,
         reservedPorts: config.forward.reserved_ports,
+        isPublicDomain: (await suffixesFor(zonesOf(accounts))).isDomain,
       })),
       ...ofNames,
     },

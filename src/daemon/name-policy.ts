@@ -88,6 +88,10 @@ export function subjectsOf(
   return more.length === 0 ? (first ?? []) : [...new Set([first ?? [], ...more].flat())];
 }
 
+/** The zones of all wildcards. */
+export const zonesOf = (accounts: readonly Pick<AccountEndpoints, "listed">[]): Hostname[] =>
+  accounts.flatMap(({ listed }) => bindingsOf(listed).wildcards.map(({ zone }) => zone));
+
 /** A list stays the same object from pass to pass. */
 const known = new WeakMap<readonly ApiEndpoint[], readonly Subject[]>();
 

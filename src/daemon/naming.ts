@@ -33,6 +33,8 @@ export interface Naming {
   moved(): void;
   /** Takes the resolver's settings back, and then ends the server. */
   stop(): Promise<void>;
+  /** Ends the server; another process answers instead. Nothing else changes. */
+  leave(): void;
   /** Undefined if it is turned off. */
   readonly report: DnsFacts | undefined;
 }
@@ -85,6 +87,10 @@ export function createNaming(deps: NamingDeps): Naming {
         await state.resolver.want(undefined);
         closeServer(state);
       }),
+    leave() {
+      state.stopped = true;
+      closeServer(state);
+    },
     get report() {
       return reportOf(state);
     },

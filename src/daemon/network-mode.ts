@@ -1,12 +1,6 @@
 import type { Config } from "../config/schema.ts";
-import {
-  type Door,
-  type DoorId,
-  type Doorway,
-  type Exposure,
-  isWide,
-  overlap,
-} from "../exposure/exposure.ts";
+import type { ExposureResult } from "../exposure/expose.ts";
+import { type Door, type DoorId, type Doorway, isWide, overlap } from "../exposure/exposure.ts";
 import type { Ports } from "../exposure/ports.ts";
 import { mayBeReached, type Reach, reachOf } from "../exposure/reach.ts";
 import { type Shared, share } from "../exposure/share.ts";
@@ -74,7 +68,7 @@ const probes = 64;
 
 /** An exposure in which each new door for other machines has a free port. */
 export async function shareOnFreePorts(
-  exposure: Exposure,
+  { exposure, aliases }: Pick<ExposureResult, "exposure" | "aliases">,
   { relay, network }: Surroundings,
 ): Promise<Shared> {
   if (network === undefined) return { exposure, ports: new Map(), network: new Map() };
@@ -82,7 +76,7 @@ export async function shareOnFreePorts(
   const taken = new Set<DoorId>();
   const free = new Set<DoorId>(relay.present.keys());
   const isTaken = trialOf(relay, network);
-  const shareNow = (): Shared => share({ exposure, reach, startPort, ports, taken });
+  const shareNow = (): Shared => share({ exposure, reach, aliases, startPort, ports, taken });
   let result = shareNow();
   for (let attempt = 0; attempt < probes; attempt += 1) {
     const unproven = doorsForOthers(result).filter(({ id }) => !free.has(id) && !taken.has(id));

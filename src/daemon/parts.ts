@@ -1,13 +1,18 @@
 import { createGuard, type Guard } from "../access/guard.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
+import { ingressSettings } from "../account/ingress-settings.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
+import { happeningsBetween } from "../desk/happenings.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { together } from "../desk/together.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import type { Child } from "../handover/leaving.ts";
+import type { Way } from "../handover/protocol.ts";
+import { createHistory, type History } from "../history/history.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
@@ -27,9 +32,10 @@ import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Accounts, createAccounts, type Member } from "./accounts.ts";
+import type { LiveInheritance } from "./inheritance.ts";
 import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
-import { ingressSettings, relayLimits } from "./relay-settings.ts";
+import { relayLimits } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";
@@ -44,8 +50,22 @@ export interface DaemonOptions {
   readonly keepSecret: (secret: string) => void;
   /** Called when a requested reload begins, with a promise of its result. */
   readonly onReload?: (end: Promise<ReloadReport>) => void;
+  /** What this daemon has from the one before it; the net uses it. */
+  readonly inheritance?: LiveInheritance | undefined;
+  /** Starts programs that take over; without it there is no handover. */
+  readonly starter?: Starter | undefined;
   /** Called with every published state but the first. */
   readonly onState?: (state: State) => void;
+}
+
+/** How a daemon starts the program that takes over. */
+export interface Starter {
+  readonly way: Way;
+  /** The file of this program. Throws `refused` if it is none. */
+  readonly own: () => string;
+  /** Rejects with `refused` for a program that may not take over. */
+  readonly check: (program: string) => Promise<void>;
+  readonly start: (program: string, env: Readonly<Record<string, string>>) => Child;
 }
 
 /** The parts of a daemon, in the order in which they are made. */
@@ -55,11 +75,13 @@ export interface Parts {
   readonly way: WayOut;
   readonly trust: TrustKeeper;
   readonly guard: Guard;
+  readonly history: History;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
   readonly naming: Naming;
   readonly link: Link;
+  readonly serving: Serving;
   readonly accounts: Accounts;
 }
 
@@ -80,6 +102,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
+  const history = createHistory();
   const relay = createRelay({
     net,
     log,
@@ -88,6 +111,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     room: net.descriptors.room,
     memory: memoryLimit(),
     guard,
+    recorder: history,
   });
   const machine = machineOf(options, stateFolder);
   const link = linkOf(options, { loaded: current, stateFolder, machine });
@@ -120,11 +144,15 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     serve: serving.serve,
     log,
     keepSecret,
-    published: () => options.onState?.(carriedState({ relay, accounts })),
+    inherited: (name) => options.inheritance?.list(name),
+    published(account, state, before) {
+      for (const happening of happeningsBetween(account, before, state)) history.tell(happening);
+      options.onState?.(carriedState({ relay, accounts }));
+    },
     changed: (member) => tellRelay({ trust, relay, accounts }, member),
   });
   const core = { options, settings, way, trust, guard };
-  return { ...core, relay, machine, names, naming, link, accounts };
+  return { ...core, history, relay, machine, names, naming, link, serving, accounts };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {

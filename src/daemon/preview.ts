@@ -133,12 +133,11 @@ function otherChanges(exposure: Exposure, { sharing, listening }: PreviewFacts):
       ([
         key,
         {
-          listen,
           places: [place],
         },
       ]) => [
         urls.get(key) ?? key,
-        place === undefined ? "" : hostPortText({ host: listen, port: place.port }),
+        place === undefined ? "" : hostPortText({ host: place.ip, port: place.port }),
       ],
     ),
   );

@@ -17,6 +17,7 @@ import { plan } from "../exposure/plan.ts";
 import { placesFor } from "../exposure/share.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { WantedPorts } from "../machine/wanted-ports.ts";
+import { urlOf } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
@@ -78,7 +79,7 @@ export async function reconcile(
   const { assignment, unserved, wildcards, remarks } = decided;
   world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
-  const { exposure, ports, network } = await shareOnFreePorts(decided.exposure, world);
+  const { exposure, ports, network } = await shareOnFreePorts(decided, world);
   await attempt(async () => await world.network?.savePorts(ports), undefined);
   await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
@@ -92,7 +93,7 @@ export async function reconcile(
     overridden = await advertise([]);
   }
   const { present } = relay;
-  const { aliases } = world.policy;
+  const { aliases } = decided;
   const listed = { exposure, unserved, wildcards, remarks, aliases, network, wanted: world.wanted };
   const facts = { ...listed, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
@@ -162,7 +163,10 @@ async function openDoors(
   const failures = await relay.apply(steps);
   for (const { door, routes } of steps.open) {
     if (failures.has(door.id)) continue;
-    for (const { target } of routes) log.debug(`${target.binding.url} listens on ${door.id}`);
+    for (const { target } of routes) {
+      const { url, host } = target.binding;
+      log.debug(`${urlOf({ url, hostname: host })} listens on ${door.id}`);
+    }
   }
   return failures;
 }

@@ -7,14 +7,16 @@ import type { Machine } from "../machine/machine.ts";
 import { namesInUse, type OwnHosts, policyNow } from "../machine/own-names.ts";
 import type { WantedPorts } from "../machine/wanted-ports.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
+import { NgrokdError } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
 import type { Names } from "../names/names.ts";
+import { suffixesFor } from "../names/suffixes.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
-import { namePolicy, namesBelow, subjectsOf, wordNow } from "./name-policy.ts";
+import { namePolicy, namesBelow, subjectsOf, wordNow, zonesOf } from "./name-policy.ts";
 import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
@@ -44,8 +46,20 @@ export interface Serving {
    * list the account is gone.
    */
   serve(account: string, listed: readonly ApiEndpoint[] | undefined): Promise<Reconciled>;
+  /** The latest list of each account. */
+  readonly lists: ReadonlyMap<string, readonly ApiEndpoint[]>;
+  /**
+   * Settles when no change is under way, and prevents others until its end is
+   * known: `leave` prevents them for ever.
+   */
+  hold(): Promise<Hold>;
   /** See {@link FreshNames.open}. */
   open(host: Hostname): ReturnType<FreshNames["open"]>;
+}
+
+export interface Hold {
+  release(): void;
+  leave(): void;
 }
 
 /**
@@ -58,7 +72,6 @@ const mostNames = { atAll: 4096, shareOfFiles: 0.1 };
 export function createServing(deps: ServingDeps): Serving {
   const { accounts, relay, machine, link, names, meanings, loaded, fileLimit, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
-  const inTurn = createSerial();
   const own = (): OwnHosts[] => hostsOfAccounts(deps);
   const fresh = createFreshNames({
     relay,
@@ -86,10 +99,11 @@ export function createServing(deps: ServingDeps): Serving {
       JSON.stringify([await machine.stamp(), relay.present.size, ...(await deps.wanted())]),
   });
 
+  const { hold, unlessLeft } = createHolding();
   const present = (): AccountEndpoints[] =>
     accounts().map((account) => ({ account, listed: lists.get(account) ?? none }));
   const serveAll = (): Promise<Reconciled> =>
-    inTurn(() => {
+    unlessLeft(() => {
       const all = present();
       return steadily(
         all.map(({ listed }) => listed),
@@ -102,7 +116,9 @@ export function createServing(deps: ServingDeps): Serving {
   };
 
   return {
-    open: (host) => inTurn(() => fresh.open(host)),
+    lists,
+    hold,
+    open: (host) => unlessLeft(() => fresh.open(host)),
     async serve(account, listed) {
       if (listed === undefined) lists.delete(account);
       else lists.set(account, listed);
@@ -114,6 +130,34 @@ export function createServing(deps: ServingDeps): Serving {
       }
       return await serveAll();
     },
+  };
+}
+
+/** Work in turn, which can be held up, or prevented for ever. */
+function createHolding(): {
+  hold: Serving["hold"];
+  unlessLeft<T>(work: () => Promise<T>): Promise<T>;
+} {
+  const inTurn = createSerial();
+  let left = false;
+  return {
+    unlessLeft: (work) =>
+      inTurn(async () => {
+        if (left) throw new NgrokdError("cancelled", "Another process serves the endpoints now");
+        return await work();
+      }),
+    hold: () =>
+      new Promise((held) => {
+        const until = async (released: PromiseWithResolvers<void>): Promise<void> => {
+          const leave = (): void => {
+            left = true;
+            released.resolve();
+          };
+          held({ release: released.resolve, leave });
+          await released.promise;
+        };
+        void inTurn(() => until(Promise.withResolvers<void>()));
+      }),
   };
 }
 
@@ -136,6 +180,7 @@ async function reconcileNow(
     below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
     assignment: machine.assignment,
     reservedPorts: config.forward.reserved_ports,
+    isPublicDomain: (await suffixesFor(zonesOf(all))).isDomain,
   });
   const policy = { ...ofMachine, ...ofNames };
   // A reload may change the ground during the reconcile.

@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FileWatch } from "../config/file-watch.ts";
+import type { ControlServer } from "../control/server.ts";
 import type { Health } from "../desk/health-life.ts";
+import type { Web } from "../web/web.ts";
 import type { Parts } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
 
@@ -11,7 +14,7 @@ export const drainMs = ({ settings }: Parts): number =>
 export interface Running {
   readonly watch: FileWatch;
   readonly repair: { stop(): Promise<void> };
-  readonly control: { close(): Promise<void> };
+  readonly control: Pick<ControlServer, "close" | "leave">;
 }
 
 /**
@@ -19,7 +22,7 @@ export interface Running {
  * the drain time, or when `hurry` aborted.
  */
 export async function stop(
-  parts: Parts & { readonly health: Health },
+  parts: Parts & { readonly health: Health; readonly web: Web },
   { watch, repair, control }: Running,
   hurry: AbortSignal,
 ): Promise<{ cut: number }> {
@@ -43,12 +46,20 @@ export async function stop(
   await parts.naming.stop();
   await machine.clear();
   await machine.release();
+  // The daemon before this one has only the time of this stop, too.
+  const heritage = options.inheritance?.heritage;
+  heritage?.close();
   const { cut } = await relay.drain(hurry);
+  await Promise.race([heritage?.ended, sleep(drainMs(parts) + graceMs, undefined, { ref: false })]);
+  parts.history.stop();
   await link.close();
   await health.close();
+  await parts.web.close();
   await control.close();
   log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);
   return { cut };
 }
+
+const graceMs = 2000;
 
 const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -19,6 +19,7 @@ import { moment, msBetween } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
+import type { Web } from "../web/web.ts";
 import type { Member, Members } from "./accounts.ts";
 import { drainingStates, freshStates } from "./endpoint-states.ts";
 import { writeLines } from "./lines.ts";
@@ -26,15 +27,21 @@ import { openToAll } from "./network-mode.ts";
 import { carriedState, type Parts, tellRelay } from "./parts.ts";
 
 type PartsWithHealth = Parts & { readonly health: Health };
+type PartsWithServers = PartsWithHealth & { readonly web: Web };
 
 /** The state with the endpoints that drain now and all warnings. */
-export function currentState(parts: PartsWithHealth): State {
+export function currentState(parts: PartsWithServers): State {
   const { settings, health, machine, naming, link, accounts, trust } = parts;
   const [only, ...others] = accounts.all;
   const own = others.length === 0 ? ownWarnings(parts, only) : allOwnWarnings(parts);
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
-    settings: [...settings.warnings, openToAll(settings.current.config), ...parts.guard.warnings],
+    settings: [
+      ...settings.warnings,
+      openToAll(settings.current.config),
+      ...parts.guard.warnings,
+      parts.web.trouble,
+    ],
     health: health.trouble,
     hosts: machine.trouble,
     dns: naming.report?.warnings ?? [],
@@ -133,6 +140,7 @@ export function factsOf(parts: Parts): DaemonFacts {
     fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     dns: naming.report,
+    predecessor: options.inheritance?.predecessor,
     ...scheduleOf(accounts.all),
   };
 }
@@ -159,13 +167,14 @@ function scheduleOf(members: Members): Pick<DaemonFacts, "schedule" | "renewalTr
  * The work before and after each pass: fresh inputs, then the new state.
  * `onEnd` is called after each pass.
  */
-export function passHooks(parts: PartsWithHealth, member: Member, onEnd: () => void): PassHooks {
+export function passHooks(parts: PartsWithServers, member: Member, onEnd: () => void): PassHooks {
   const { health, trust, relay, naming } = parts;
   const { board, log } = member;
   let trouble: IngressTrouble | undefined;
   return {
     async before() {
       await health.start();
+      await parts.web.retry();
       await trust.reread();
       tellRelay(parts, member);
     },

@@ -30,6 +30,8 @@ export interface DaemonFacts {
    * was near.
    */
   readonly turnedAway: number;
+  /** The daemon before this one, as long as it has connections. */
+  readonly predecessor?: { readonly pid: number; readonly connections: number } | undefined;
   /** Undefined without `dns.enabled`. */
   readonly dns?: DnsFacts | undefined;
   readonly schedule: {

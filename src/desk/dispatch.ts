@@ -1,10 +1,12 @@
 import type { Request } from "../control/protocol.ts";
 import type { Rights } from "../control/rights.ts";
+import type { Client } from "../control/server.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Desk, handlers } from "./handlers.ts";
 import {
   type Input,
   isOperation,
+  type Operation,
   type OperationName,
   operationNames,
   operations,
@@ -17,12 +19,25 @@ import { inputOf } from "./words.ts";
  * Rejects with NgrokdError `usage` if there is no such operation, `permission`
  * if this client may only read, or with the operation's own error.
  */
-export function createDispatch(desk: Desk): (request: Request, rights: Rights) => Promise<unknown> {
-  return async ({ command, args }, rights) => {
+export function createDispatch(desk: Desk): (request: Request, client: Client) => Promise<unknown> {
+  return async ({ command, args }, { rights, isOwner }) => {
     if (!isOperation(command)) throw unknownOperation(command);
-    if (rights === "read" && operations[command].kind !== "read") throw onlyReads(command);
+    const { kind }: Operation = operations[command];
+    const isOwners = kind === "owner" && rights === "all";
+    if (!isOwners && !isAllowed(command, rights)) throw notAllowed(command);
+    if (isOwners && !(await isOwner())) throw onlyOwner(command);
     return await runOperation(desk, command, inputOf(operations[command], args ?? []));
   };
+}
+
+/**
+ * Pure: whether a client with these rights may run an operation. Those of the
+ * owner need another proof, which only the control socket has.
+ */
+export function isAllowed(name: OperationName, rights: Rights): boolean {
+  const { kind, isPersonal = false }: Operation = operations[name];
+  if (kind === "owner") return false;
+  return rights === "all" || (kind === "read" && !isPersonal);
 }
 
 /**
@@ -40,11 +55,20 @@ export async function runOperation<N extends OperationName>(
   return await handlers[name](desk, input.data as Input<N>);
 }
 
-const onlyReads = (command: OperationName): NgrokdError =>
+const notAllowed = (command: OperationName): NgrokdError =>
   new NgrokdError(
     "permission",
-    `This user may ask the daemon, and not change it: "${command}" is refused`,
+    operations[command].kind === "read"
+      ? `This user may not see who uses the endpoints: "${command}" is refused`
+      : `This user may ask the daemon, and not change it: "${command}" is refused`,
     { hint: "use sudo, or let this user in: `sudo ngrokd service install --group-add NAME`" },
+  );
+
+const onlyOwner = (command: OperationName): NgrokdError =>
+  new NgrokdError(
+    "permission",
+    `Only root and the daemon's own user may ask for "${command}", since it runs a program`,
+    { hint: "use sudo" },
   );
 
 function unknownOperation(command: string): NgrokdError {

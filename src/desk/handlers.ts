@@ -8,8 +8,10 @@ import type { PassResult } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
 import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
+import type { Link } from "./history-schemas.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
+import { connections, events, type Memory, traffic } from "./remembering.ts";
 import { healthReply, listReply, profileStatus, statusReply } from "./replies.ts";
 import type {
   CertificateReport,
@@ -17,6 +19,7 @@ import type {
   RefreshReport,
   ReloadReport,
   Status,
+  UpgradeReport,
 } from "./reply-schemas.ts";
 
 /** The parts of the daemon that the operations use. */
@@ -37,12 +40,17 @@ export interface Desk {
   readonly profiles: () => readonly DeskProfile[];
   /** Returns undefined if the daemon is stopping. */
   readonly reload: () => Promise<ReloadReport | undefined>;
+  /** Hands over to a program; by default to this one's own file. */
+  readonly upgrade: (to: string | undefined) => Promise<UpgradeReport>;
   /** The names that are paused. */
   readonly names: {
     readonly paused: ReadonlySet<string>;
     /** Returns whether this is a change. */
     pause(subject: string, paused: boolean): Promise<boolean>;
   };
+  readonly memory: Memory;
+  /** Throws NgrokdError `refused` if there is no dashboard. */
+  readonly dashboardLink: (how: { readonly write: boolean }) => Link;
   readonly log: Log;
 }
 
@@ -83,8 +91,13 @@ export const handlers: Handlers = {
     const { state, live } = profile === undefined ? desk : chosen(desk, profile);
     return healthReply(state(), live(), desk.healthUrl());
   },
+  connections: (desk, input) => connections(desk.memory, input),
+  traffic: (desk, input) => traffic(desk.memory, input),
+  events: (desk, input) => events(desk.memory, input),
+  dashboard: ({ dashboardLink }, { write = false }) => dashboardLink({ write }),
   refresh,
   reload,
+  upgrade: (desk, { to }) => desk.upgrade(to === "" ? undefined : to),
   pause: (desk, { host }) => setPause(desk, host, true),
   resume: (desk, { host }) => setPause(desk, host, false),
   "refresh-cert": refreshCertificate,

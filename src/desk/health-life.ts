@@ -18,6 +18,8 @@ export interface Health {
   /** The address in the settings has changed: starts it again there. */
   move(): Promise<void>;
   close(): Promise<void>;
+  /** No new clients: another process has the server. Open ones go on. */
+  leave(): Promise<void>;
 }
 
 export function createHealth(
@@ -59,6 +61,10 @@ export function createHealth(
       const closing = server;
       server = undefined;
       closing?.close();
+    },
+    async leave() {
+      await starting;
+      server?.leave();
     },
   };
   return health;

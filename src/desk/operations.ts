@@ -4,6 +4,7 @@
  * read it; handlers.ts has the function of each row.
  */
 import * as z from "zod/mini";
+import { connectionsSchema, eventsSchema, linkSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
   healthSchema,
@@ -12,14 +13,23 @@ import {
   refreshSchema,
   reloadSchema,
   statusSchema,
+  upgradeSchema,
 } from "./reply-schemas.ts";
 import { summaries } from "./summaries.ts";
 
 export interface Operation {
   /** One line for people. */
   readonly summary: string;
-  /** Whether it only reads, or changes the daemon or the machine. */
-  readonly kind: "read" | "change";
+  /**
+   * Whether it only reads, or changes the daemon or the machine. `owner`: only
+   * root and the daemon's own user may ask for it.
+   */
+  readonly kind: "read" | "change" | "owner";
+  /**
+   * It tells about persons, such as who connects to what. Other users of this
+   * machine may not ask it.
+   */
+  readonly isPersonal?: boolean;
   /** The arguments, by name; each is a flag but for {@link word}. */
   readonly input: z.ZodMiniObject;
   /** The argument that is a word on a command line. */
@@ -36,6 +46,11 @@ const flag = z.optional(z.boolean());
 const profile = z.optional(z.string());
 const profileHelp = { profile: "Only this profile of the configuration" };
 const none = z.object({});
+const host = z.optional(z.string());
+const hostHelp = "Only this endpoint: its host name, or host:port";
+/** A whole number, also as a word. */
+const whole = (least: number, most: number) =>
+  z.optional(z.coerce.number().check(z.int(), z.minimum(least), z.maximum(most)));
 /** For the daemon's own memory and files. */
 const short = 30_000;
 /** For several calls of ngrok's API; the daemon bounds each of them. */
@@ -75,6 +90,70 @@ export const operations = {
     reply: healthSchema,
     patienceMs: short,
   },
+  connections: {
+    summary: summaries.connections,
+    kind: "read",
+    isPersonal: true,
+    input: z.object({
+      host,
+      state: z.optional(z.enum(["open", "ended"])),
+      limit: whole(1, 1000),
+      before: whole(1, Number.MAX_SAFE_INTEGER),
+    }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      state: "Only those that are open, or that have ended",
+      limit: "The most connections of the reply; 100 if it is not given",
+      before: "Only older ones than this `id`",
+    },
+    reply: connectionsSchema,
+    patienceMs: short,
+  },
+  traffic: {
+    summary: summaries.traffic,
+    kind: "read",
+    input: z.object({ host, seconds: whole(1, 900), step: whole(1, 900), each: flag }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      seconds: "How far back it goes; 900 if it is not given",
+      step: "The seconds of a slot; 15 if it is not given",
+      each: "Also each endpoint with traffic by itself",
+    },
+    reply: trafficSchema,
+    patienceMs: short,
+  },
+  events: {
+    summary: summaries.events,
+    kind: "read",
+    isPersonal: true,
+    input: z.object({
+      host,
+      after: z.optional(z.string()),
+      kinds: z.optional(z.string()),
+      limit: whole(1, 1000),
+      wait: whole(0, 25),
+    }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      after: "The `next` of an earlier reply: only what came later",
+      kinds: "Only these kinds, such as `poll,connection`",
+      limit: "The most events of the reply; 100 if it is not given",
+      wait: "If there are none, wait so many seconds for the next one",
+    },
+    reply: eventsSchema,
+    patienceMs: short,
+  },
+  dashboard: {
+    summary: summaries.dashboard,
+    kind: "change",
+    input: z.object({ write: flag }),
+    help: { write: "The page may change something: pause, refresh and the like" },
+    reply: linkSchema,
+    patienceMs: short,
+  },
   refresh: {
     summary: summaries.refresh,
     kind: "change",
@@ -93,6 +172,15 @@ export const operations = {
   },
   pause: { summary: summaries.pause, ...ofOneName },
   resume: { summary: summaries.resume, ...ofOneName },
+  upgrade: {
+    summary: summaries.upgrade,
+    kind: "owner",
+    input: z.object({ to: z.optional(z.string()) }),
+    word: "to",
+    help: { to: "The new program; default: the running one's own file" },
+    reply: upgradeSchema,
+    patienceMs: long,
+  },
   "refresh-cert": {
     summary: summaries["refresh-cert"],
     kind: "change",
@@ -127,5 +215,8 @@ export type ReplyTo<N extends OperationName> = z.infer<(typeof operations)[N]["r
 
 /** In the table's order. */
 export const operationNames = Object.keys(operations) as OperationName[];
+
+/** Those that are served over HTTP: the owner's need the control socket. */
+export const webOperationNames = operationNames.filter((name) => operations[name].kind !== "owner");
 
 export const isOperation = (name: string): name is OperationName => Object.hasOwn(operations, name);

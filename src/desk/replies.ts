@@ -52,6 +52,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     registration: registration.kind,
     start_time: state.startedAt.wall.toISOString(),
     uptime_seconds: seconds(msBetween(state.startedAt, now)),
+    ...(facts.predecessor !== undefined && { predecessor: facts.predecessor }),
     certificate:
       registration.kind === "registered"
         ? certificateReply(registration.certificate, renewalTrouble, now.wall)

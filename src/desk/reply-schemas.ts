@@ -38,6 +38,7 @@ const listItemSchema = z.object({
   url: z.string(),
   local_listener: z.boolean(),
   network_port: z.number(),
+  /** `virtual`, or an address: an interface is told by the one it has. */
   listen_interface: z.string(),
   wildcard: z._default(z.boolean(), false),
   /** The part after the `*.` of a wildcard; empty otherwise. */
@@ -156,6 +157,8 @@ export const statusSchema = z.object({
   registration: registrationKind,
   start_time: z.string(),
   uptime_seconds: z.number(),
+  /** The daemon before this one, as long as it has connections. */
+  predecessor: z.optional(z.object({ pid: z.number(), connections: z.number() })),
   certificate: certificateSchema,
   last_poll: lastPollSchema,
   /** RFC 3339; empty during a poll, and if none is scheduled. */
@@ -278,3 +281,20 @@ export const certificateReportSchema = z.object({
   message: z.string(),
 });
 export type CertificateReport = z.infer<typeof certificateReportSchema>;
+
+export const upgradeSchema = z.object({
+  program: z.string(),
+  /** Of the new program. */
+  version: z.string(),
+  /** The process that serves now. */
+  pid: z.number(),
+  /**
+   * `beside`: the old process goes on with its connections. `in place`: it lets
+   * them finish, and becomes the new program.
+   */
+  way: z.enum(["beside", "in place"]),
+  took_ms: z.number(),
+  /** The open connections of the old process. */
+  draining: z.number(),
+});
+export type UpgradeReport = z.infer<typeof upgradeSchema>;

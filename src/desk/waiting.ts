@@ -1,3 +1,4 @@
+import { urlOf } from "../model/endpoint.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import type { HealthReport, ListItem } from "./reply-schemas.ts";
@@ -25,7 +26,7 @@ export function lacking(
     const found = endpointsOf(one, items);
     const broken = found.find(({ state }) => state !== "listening");
     if (broken !== undefined)
-      return `${readable(broken.url)} is ${broken.state}: ${readable(broken.reason)}`;
+      return `${readable(urlOf(broken))} is ${broken.state}: ${readable(broken.reason)}`;
     if (found.length === 0)
       return `no endpoint has the name ${nameOf(one)}${ready ? "" : `: ${reason}`}`;
   }

@@ -9,8 +9,8 @@ import type { Operation } from "./operations.ts";
 export function wordsOf({ word }: Operation, input: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(input).flatMap(([name, value]) => {
     if (value === true) return [`--${name}`];
-    if (typeof value !== "string") return [];
-    return [name === word ? value : `--${name}=${value}`];
+    if (typeof value !== "string" && typeof value !== "number") return [];
+    return [name === word ? String(value) : `--${name}=${value}`];
   });
 }
 

@@ -32,6 +32,7 @@ export const checks = {
   name: "Name",
   listener: "Listener",
   upgrade: "Connection",
+  "early-data": "Early data",
 } as const;
 export type Check = keyof typeof checks;
 

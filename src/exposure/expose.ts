@@ -100,6 +100,8 @@ export interface ExposureResult {
   readonly unserved: readonly Unserved[];
   /** The wildcards that may have names, each with its account. */
   readonly wildcards: readonly AccountWildcard[];
+  /** The served aliases of each host that has any. */
+  readonly aliases: ReadonlyMap<Hostname, readonly Hostname[]>;
   /** Remarks about served hosts, such as an alias that is left out. */
   readonly remarks: ReadonlyMap<Hostname, string>;
 }
@@ -154,12 +156,13 @@ export function expose(input: ExposureInput): ExposureResult {
     wildcards,
     below,
   });
-  const { records, remarks } = aliasRecords(exposure, policy);
+  const { records, aliases, remarks } = aliasRecords(exposure, policy);
   return {
     exposure: { ...exposure, names: [...exposure.names, ...records] },
     assignment: allocation.assignment,
     unserved: [...exact.refused, ...refused, ...homeless],
     wildcards,
+    aliases,
     remarks,
   };
 }
@@ -171,9 +174,10 @@ export function expose(input: ExposureInput): ExposureResult {
 function aliasRecords(
   { names, asked }: Pick<Exposure, "names" | "asked">,
   { aliases = new Map(), forbidden, judge }: Policy,
-): { records: NameRecord[]; remarks: ReadonlyMap<Hostname, string> } {
+): { records: NameRecord[] } & Pick<ExposureResult, "aliases" | "remarks"> {
   const hosts = new Map([...names, ...asked].map((record) => [record.host, record]));
   const records: NameRecord[] = [];
+  const served = new Map<Hostname, Hostname[]>();
   const remarks = new Map<Hostname, string>();
   for (const [alias, host] of aliases) {
     const record = hosts.get(host);
@@ -182,13 +186,15 @@ function aliasRecords(
     const reason =
       forbidden(alias) ??
       (verdict === undefined || verdict.kind === "served" ? undefined : verdict.reason);
-    if (reason === undefined) records.push({ ...record, host: alias });
-    else {
+    if (reason === undefined) {
+      records.push({ ...record, host: alias });
+      served.set(host, [...(served.get(host) ?? []), alias]);
+    } else {
       const before = remarks.has(host) ? `${remarks.get(host)}; ` : "";
       remarks.set(host, `${before}its alias "${alias}" is left out: ${reason}`);
     }
   }
-  return { records, remarks };
+  return { records, aliases: served, remarks };
 }
 
 const noNames: NamesBelow = { onDemand: false, asked: new Set(), expanded: new Set() };

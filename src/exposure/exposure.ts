@@ -36,13 +36,18 @@ export interface Route {
 
 /**
  * The connections that a route takes: `any` of them, or those that `name` a
- * host. With `at` only those that came to this address of the machine. A door
- * on all addresses has such routes, since no other door can have its port;
- * `0.0.0.0` is every IPv4 address.
+ * host, by its own name or by an alias. With `at` only those that came to this
+ * address of the machine. A door on all addresses has such routes, since no
+ * other door can have its port; `0.0.0.0` is every IPv4 address.
  */
 export type Match = (
   | { readonly kind: "any" }
-  | { readonly kind: "name"; readonly host: Hostname }
+  | {
+      readonly kind: "name";
+      readonly host: Hostname;
+      /** Absent without any. */
+      readonly aliases?: readonly Hostname[];
+    }
 ) & { readonly at?: AnyIp };
 
 /** A binding, and the account whose identity reaches it. */
@@ -102,6 +107,12 @@ export const overlap = (a: AnyIp, b: AnyIp): boolean => a === b || covers(a, b) 
 /** Whether a listener on `wide` takes connections to `ip` too. */
 export const covers = (wide: AnyIp, ip: AnyIp): boolean =>
   wide === "::" || (wide === "0.0.0.0" && !ip.includes(":"));
+
+/** All names that such a route leads to, the endpoint's own first. */
+export const namesOf = ({ host, aliases = [] }: Match & { kind: "name" }): readonly Hostname[] => [
+  host,
+  ...aliases,
+];
 
 /** The addresses of a name, IPv4 first. */
 export const addressesOf = ({ ip, ip6 }: Omit<NameRecord, "host">): AnyIp[] =>

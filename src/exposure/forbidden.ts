@@ -18,6 +18,11 @@ export interface OwnNames {
    * without ports.
    */
   readonly hosts: readonly string[];
+  /**
+   * Whether a zone is a whole public domain, such as `com` or `co.uk`. Default:
+   * none is.
+   */
+  readonly isPublicDomain?: (zone: string) => boolean;
 }
 
 /**
@@ -52,7 +57,7 @@ export function forbiddenZone(zone: Hostname, own: OwnNames): string | undefined
   const covers = (host: string): boolean => `.${plain(host)}`.endsWith(`.${zone}`);
   if (isLocalhostKin(zone) || /(?:^|\.)(?:local|arpa)$/.test(zone))
     return `names below ${quote(zone)} always mean the local machine or network`;
-  if (publicSuffixes.has(zone) || /^[a-z]{2}$/.test(zone))
+  if (own.isPublicDomain?.(zone) === true)
     return `${pattern} would take over a whole public domain`;
   const host = own.hosts.find(covers);
   if (host !== undefined)
@@ -61,16 +66,6 @@ export function forbiddenZone(zone: Hostname, own: OwnNames): string | undefined
     return `${pattern} covers the domain of this machine's own name`;
   return undefined;
 }
-
-/** Large public domains; those of two letters are all public. */
-const publicSuffixes: ReadonlySet<string> = new Set(
-  (
-    "com net org edu gov mil int info biz name pro aero coop museum mobi jobs tel travel cat asia " +
-    "post xxx app dev page cloud online site store shop tech xyz top club live blog news " +
-    "co.uk org.uk ac.uk gov.uk com.au net.au org.au co.jp ne.jp or.jp co.nz co.za co.in co.kr " +
-    "com.br com.cn com.mx com.tr com.ar com.sg com.hk com.tw"
-  ).split(" "),
-);
 
 /**
  * `localhost` and all names below it (RFC 6761), and the other names in the

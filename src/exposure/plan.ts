@@ -90,10 +90,21 @@ function sameRoutes(before: Doorway, after: Doorway): boolean {
 }
 
 function sameRoute(route: Route, other: Route | undefined): boolean {
-  return other !== undefined && routeKey(route) === routeKey(other) && sameTarget(route, other);
+  return (
+    other !== undefined &&
+    routeKey(route) === routeKey(other) &&
+    aliasText(route) === aliasText(other) &&
+    sameTarget(route, other)
+  );
 }
 
-/** The identity of a route among those of its door. */
+const aliasText = ({ match }: Route): string =>
+  match.kind === "name" ? (match.aliases ?? []).join(" ") : "";
+
+/**
+ * The identity of a route among those of its door. Its aliases may change, and
+ * its connections go on.
+ */
 export function routeKey({ match, target }: Route): string {
   const host = match.kind === "name" ? match.host : "";
   return `${match.at ?? ""} ${host} ${target.binding.key}`;

@@ -21,6 +21,8 @@ export interface ShareInput {
   /** The doors of the names' own addresses. */
   readonly exposure: Exposure;
   readonly reach: (host: Hostname) => Reach;
+  /** More names of hosts, under which clients may ask for them. */
+  readonly aliases?: ReadonlyMap<Hostname, readonly Hostname[]>;
   /** The ports that bindings have had. */
   readonly ports: Ports;
   readonly startPort: number;
@@ -40,10 +42,17 @@ export interface Shared {
 export interface Network {
   /** `net.listen_interface` as the settings have it for this host. */
   readonly listen: string;
-  /** The doors that lead to it, the first is the one to tell. */
-  readonly places: readonly { readonly door: DoorId; readonly port: number }[];
+  /** Where it is reachable, the first is the one to tell. */
+  readonly places: readonly NetworkPlace[];
   /** Empty if there are places. */
   readonly reason: string;
+}
+
+export interface NetworkPlace {
+  readonly ip: AnyIp;
+  readonly port: number;
+  /** It may be one of all addresses. */
+  readonly door: DoorId;
 }
 
 /**
@@ -53,7 +62,7 @@ export interface Network {
  * of single addresses at its port, since the system allows only one of them.
  */
 export function share(input: ShareInput): Shared {
-  const { exposure, reach } = input;
+  const { exposure, reach, aliases = new Map() } = input;
   const targets = [
     ...new Map(exposure.routes.map(({ target }) => [keyOf(target), target])).values(),
   ];
@@ -68,14 +77,16 @@ export function share(input: ShareInput): Shared {
   const { ports, numbers } = portsFor({ ...input, saved: input.ports, served });
   const wanted = served.flatMap(({ target, ips }) =>
     ips.flatMap((ip) =>
-      (numbers.get(keyOf(target)) ?? []).map(({ port, named }) => routeAt(target, ip, port, named)),
+      (numbers.get(keyOf(target)) ?? []).map(({ port, named }) =>
+        routeAt(target, { ip, port }, named ? matchOf(target.binding.host, aliases) : anyClient),
+      ),
     ),
   );
   const { doorways, holders } = folded([...doorwaysOf(exposure), ...joined(wanted)]);
   const placesOf = (target: Target, where: Away): Omit<Network, "listen"> => {
     if (where.kind === "missing") return { places: [], reason: where.reason };
     const places = (numbers.get(keyOf(target)) ?? []).flatMap(({ port }) =>
-      where.ips.map((ip) => ({ door: holders(ip, port)?.id ?? doorId(ip, port), port })),
+      where.ips.map((ip) => ({ ip, port, door: holders(ip, port)?.id ?? doorId(ip, port) })),
     );
     return { places, reason: places.length > 0 ? "" : "no port is left for it" };
   };
@@ -155,13 +166,19 @@ export function removing(
 }
 
 /** A door with one route. */
-function routeAt(target: Target, ip: AnyIp, port: number, named: boolean): Doorway {
-  const id = doorId(ip, port);
-  const match: Match = named ? { kind: "name", host: target.binding.host } : { kind: "any" };
+function routeAt(target: Target, at: Door["at"], match: Match): Doorway {
+  const id = doorId(at.ip, at.port);
   return {
-    door: { id, at: { ip, port }, greet: named ? "named" : "fixed" },
+    door: { id, at, greet: match.kind === "name" ? "named" : "fixed" },
     routes: [{ door: id, match, target, forOthers: true }],
   };
+}
+
+const anyClient: Match = { kind: "any" };
+
+function matchOf(host: Hostname, all: ReadonlyMap<Hostname, readonly Hostname[]>): Match {
+  const aliases = all.get(host);
+  return aliases === undefined ? { kind: "name", host } : { kind: "name", host, aliases };
 }
 
 /** Pure: one door for each place. */

@@ -30,9 +30,9 @@ export interface IngressSettings {
 export interface IngressDialer {
   /**
    * A handshaken connection. Rejects as {@link Net.dial} does, or with the
-   * signal's reason while it waits for its turn.
+   * signal's reason while it waits for its turn. Notes in `way` when TCP is up.
    */
-  dial(signal: AbortSignal): Promise<Conn>;
+  dial(signal: AbortSignal, way?: { connected: number | undefined }): Promise<Conn>;
   /** Later handshakes resume no session from before. */
   discardSessions(): void;
   /** How many dials have begun. */
@@ -59,13 +59,19 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
   let dials = 0;
   let trouble: NgrokdError | undefined;
 
-  const dialNow = async (signal: AbortSignal): Promise<Conn> => {
+  const dialNow = async (
+    signal: AbortSignal,
+    way: { connected: number | undefined } | undefined,
+  ): Promise<Conn> => {
     dials += 1;
     const { host, port, resume, via, ...tls } = settings();
     const began = performance.now();
     try {
+      const connected = (): void => {
+        if (way !== undefined) way.connected ??= performance.now();
+      };
       const own = { serverName: host, ...tls, sessions: resume ? sessions : undefined };
-      const conn = await dialHost({ host, port }, { tls: own, via, signal });
+      const conn = await dialHost({ host, port }, { tls: own, via, signal, connected });
       trouble = undefined;
       return conn;
     } catch (error) {
@@ -75,7 +81,7 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     }
   };
   return {
-    dial: (signal) => limiter.run(() => dialNow(signal), signal),
+    dial: (signal, way) => limiter.run(() => dialNow(signal, way), signal),
     discardSessions() {
       sessions = createSessions();
     },

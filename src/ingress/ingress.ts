@@ -7,15 +7,21 @@ import type { Net } from "../net/types.ts";
 import { createIngressDialer, type IngressSettings } from "./ingress-dialer.ts";
 import { hangsUp, refusedUs } from "./ingress-errors.ts";
 import { createPool, type Pool, type PoolLimits } from "./pool.ts";
-import { type Opened, upgrade } from "./upgrade.ts";
+import { type Early, type Opened, upgrade } from "./upgrade.ts";
 
 export interface Ingress {
   /**
    * A connection to the endpoint `host:port`, ready to carry its bytes.
    * `signal` bounds waiting, dial, TLS and header together. Rejects with the
    * NgrokdError of a dial or of {@link upgrade}, or with the signal's reason.
+   * If `early` returned bytes, they are lost with a failed connection, and
+   * nothing is tried again. Notes its steps in `way`.
    */
-  open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
+  open(
+    target: { host: string; port: number },
+    signal: AbortSignal,
+    options?: OpenOptions,
+  ): Promise<Opened>;
   /**
    * Drops ready connections and sessions. Call it when the settings or the
    * network have changed.
@@ -34,6 +40,22 @@ export interface Ingress {
    * the pool's connections. Undefined once one has succeeded, or lasts.
    */
   readonly trouble: NgrokdError | undefined;
+}
+
+/** The steps of a request so far, with times of performance.now(). */
+export interface Way {
+  from: "pool" | "dial" | undefined;
+  /** TCP reaches the ingress, and TLS begins; only of a dial. */
+  connected: number | undefined;
+  /** The connection to the ingress is there, TLS included. */
+  ready: number | undefined;
+}
+
+/** What else one request to the ingress has. */
+export interface OpenOptions {
+  /** Its bytes leave with the request. */
+  readonly early?: Early | undefined;
+  readonly way?: Way | undefined;
 }
 
 /** Counters since the start; `ready` and `patienceMs` are as of now. */
@@ -60,9 +82,9 @@ const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
 
 /**
  * The client side of the binding protocol (docs/protocol.md, "The ingress"). A
- * request takes a ready connection of the pool, or dials. No byte of a client
- * leaves before the response, so a ready connection that proves dead costs a
- * dial and nothing else.
+ * request takes a ready connection of the pool, or dials. Without early bytes,
+ * no byte of a client leaves before the response, so a ready connection that
+ * proves dead costs a dial and nothing else.
  */
 export function createIngress(
   net: Net,
@@ -85,25 +107,37 @@ export function createIngress(
   };
 
   return {
-    async open(target, signal) {
+    async open(target, signal, { early: takeEarly, way } = {}) {
+      let gone = false;
+      const early =
+        takeEarly &&
+        (() => {
+          const bytes = takeEarly();
+          gone = bytes !== undefined;
+          return bytes;
+        });
       const ready = pool.take();
       if (ready !== undefined) {
+        if (way !== undefined) reach(way, "pool");
         try {
-          const opened = await upgrade(ready.conn, target, signal, ready.first);
+          const opened = await upgrade(ready.conn, target, signal, { first: ready.first, early });
           count.hits += 1;
           answered = true;
           return opened;
         } catch (error) {
           if (signal.aborted || isNgrokdError(error, "protocol")) throw error;
-          count.retries += 1;
           pool.provedDead(ready);
+          // The ingress may have handed the client's bytes on.
+          if (gone) throw error;
+          count.retries += 1;
         }
       }
       count.misses += 1;
-      const conn = await dialer.dial(signal);
+      const conn = await dialer.dial(signal, way);
+      if (way !== undefined) reach(way, "dial");
       pool.reached();
       try {
-        const opened = await upgrade(conn, target, signal);
+        const opened = await upgrade(conn, target, signal, { early });
         answered = true;
         return opened;
       } catch (error) {
@@ -143,4 +177,9 @@ function hangUpTrouble(
 ): NgrokdError | undefined {
   if (isNgrokdError(error, "tls")) return refusedUs(error);
   return times < hangUpsThatCount || answered ? undefined : hangsUp(error);
+}
+
+function reach(way: Way, from: "pool" | "dial"): void {
+  way.from = from;
+  way.ready = performance.now();
 }

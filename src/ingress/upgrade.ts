@@ -26,6 +26,12 @@ export type Opened =
     };
 
 /**
+ * Takes the client's bytes that go out behind the request, in the same flight.
+ * Called at most once, when the request is about to leave.
+ */
+export type Early = () => Uint8Array | undefined;
+
+/**
  * Requests one endpoint on an unused connection after the handshake. The
  * connection is aborted unless the response is "accepted". `first` is the
  * pending read of a ready connection, if there is one. Rejects with NgrokdError
@@ -36,12 +42,14 @@ export async function upgrade(
   conn: Conn,
   target: { host: string; port: number },
   signal: AbortSignal,
-  first?: Promise<Uint8Array | null>,
+  { first, early }: { first?: Promise<Uint8Array | null>; early?: Early | undefined } = {},
 ): Promise<Opened> {
   const unhook = onAbort(signal, () => conn.abort());
   try {
     signal.throwIfAborted();
-    await conn.write(encodeConnRequest(target));
+    const request = encodeConnRequest(target);
+    const more = early?.();
+    await conn.write(more === undefined ? request : Buffer.concat([request, more]));
     const { payload, rest } = await readFrame(conn, first);
     const reply = decodeConnResponse(payload);
     if (!reply.ok)

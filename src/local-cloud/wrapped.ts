@@ -13,6 +13,8 @@ export function wrapped(
     closeWrite,
     remote: conn.remote,
     local: conn.local,
+    // Only read() knows what comes first.
+    readNow: () => undefined,
     unread: (bytes) => conn.unread(bytes),
     peer: conn.peer,
     limitBuffers: (bytes) => conn.limitBuffers(bytes),

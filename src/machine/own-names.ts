@@ -40,18 +40,20 @@ export interface PolicyFacts {
    */
   readonly assignment: Assignment;
   readonly reservedPorts: readonly number[];
+  /** Whether the zone of a wildcard is a whole public domain. */
+  readonly isPublicDomain: (zone: string) => boolean;
 }
 
 /** The policy of this machine, from its names and its hosts file. */
 export async function policyNow(facts: PolicyFacts): Promise<Policy> {
-  const { hostsPath, own, accounts, below, assignment, reservedPorts } = facts;
+  const { hostsPath, own, accounts, below, assignment, reservedPorts, isPublicDomain } = facts;
   const exact = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
   const wanted = new Set([...exact.map(({ host }) => host), ...below]);
   const pinned = await pinsInFile(hostsPath, wanted, assignment);
   const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
     list.map(({ address }) => address),
   );
-  const names = { ...namesInUse(own), pinned, addresses };
+  const names = { ...namesInUse(own), pinned, addresses, isPublicDomain };
   return {
     forbidden: (host) => forbiddenName(host, names),
     forbiddenZone: (zone) => forbiddenZone(zone, names),

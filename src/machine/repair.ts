@@ -1,5 +1,6 @@
 import process from "node:process";
 import type { Doorway } from "../exposure/exposure.ts";
+import { urlOf } from "../model/endpoint.ts";
 import type { Log } from "../model/log.ts";
 import { listeningPlaces } from "../net/proc-net.ts";
 import { type Moved, startWatch } from "./wake.ts";
@@ -120,7 +121,9 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
 const neverMended = { at: Number.NEGATIVE_INFINITY, tookMs: 0 };
 
 function mendText({ door, routes }: Doorway, reason: string | undefined): string {
-  const urls = routes.map(({ target }) => target.binding.url).join(", ");
+  const urls = routes
+    .map(({ target: { binding } }) => urlOf({ url: binding.url, hostname: binding.host }))
+    .join(", ");
   return reason === undefined
     ? `The system had closed the listener of ${urls} on ${door.id}; it listens again`
     : `The system has closed the listener of ${urls}, and it cannot listen again: ${reason}`;

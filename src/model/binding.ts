@@ -3,7 +3,7 @@
  * endpoints, host names, addresses and errors. It has no effects.
  */
 import { type ApiEndpoint, type EndpointUrl, parseEndpointUrl, type Target } from "./endpoint.ts";
-import type { Hostname } from "./hostname.ts";
+import { type Hostname, parseHostname } from "./hostname.ts";
 
 /**
  * One host and port to listen on, with its endpoints. Several endpoints with
@@ -41,6 +41,25 @@ export const isBelow = (host: string, zone: string): boolean => host.endsWith(`.
 /** Pure: the binding of one name below a wildcard. */
 export function bindingBelow({ proto, port, key, url, ids }: Wildcard, host: Hostname): Binding {
   return { proto, host, port, key: `${host}:${port}`, url, ids, wildcard: key };
+}
+
+/**
+ * Pure: the binding for a host and port; undefined if there is none. A name
+ * itself comes before a wildcard, and a longer wildcard before a shorter one.
+ */
+export function bindingFor(
+  { bindings, wildcards }: Bindings,
+  host: string,
+  port: number,
+): Binding | undefined {
+  const name = parseHostname(host);
+  if (!name.ok) return undefined;
+  const own = bindings.find((one) => one.host === name.value && one.port === port);
+  if (own !== undefined) return own;
+  const [zone] = wildcards
+    .filter((one) => one.port === port && isBelow(name.value, one.zone))
+    .sort((a, b) => b.zone.length - a.zone.length);
+  return zone === undefined ? undefined : bindingBelow(zone, name.value);
 }
 
 /** An endpoint that cannot be served, with the reason. */

@@ -29,6 +29,37 @@ export function cleanEnvironment(env: Env): Record<string, string> | undefined {
   return { ...Object.fromEntries(set.filter(([name]) => !isOut(name))), [note]: out.join(" ") };
 }
 
+const held = "NGROKD_HELD";
+
+/**
+ * The environment of a command that starts another program: what
+ * {@link cleanEnvironment} leaves out is that program's, so it is held.
+ */
+export function holdingEnvironment(clean: Env, before: Env): Env {
+  const out = (clean[note] ?? "").split(" ").map((name) => [name, before[name]]);
+  return { ...clean, [held]: JSON.stringify(Object.fromEntries(out)) };
+}
+
+/** The inverse: the environment as the user has it. */
+export function givenEnvironment(env: Env): Record<string, string> {
+  const { [held]: text = "{}", [note]: _, ...rest } = env;
+  const set = Object.entries({ ...rest, ...heldIn(text) });
+  return Object.fromEntries(set.filter((one): one is [string, string] => one[1] !== undefined));
+}
+
+function heldIn(text: string): Record<string, string> {
+  try {
+    const values: unknown = JSON.parse(text);
+    return Object.fromEntries(
+      Object.entries(values ?? {}).filter(
+        ([name, value]) => ofTheRuntime.test(name) && typeof value === "string",
+      ),
+    );
+  } catch {
+    return {};
+  }
+}
+
 /** The names that {@link cleanEnvironment} noted. */
 export const leftOutIn = (env: Env): string[] =>
   (env[note] ?? "").split(" ").filter((name) => ofTheRuntime.test(name));
@@ -68,3 +99,23 @@ const threads = "UV_THREADPOOL_SIZE";
  */
 export const withThreads = (env: Env): Env | undefined =>
   env[threads] === undefined ? { ...env, [threads]: "32" } : undefined;
+
+/** systemd's descriptors, for the process of this id: sd_listen_fds(3). */
+export function passedDescriptors(env: Env, pid: number): number[] {
+  const count = Number(env.LISTEN_FDS);
+  const isOurs = Number(env.LISTEN_PID) === pid && Number.isInteger(count) && count > 0;
+  return isOurs ? Array.from({ length: count }, (_, i) => firstPassed + i) : [];
+}
+const firstPassed = 3;
+
+/** For a program that takes the place of its process: sockets and numbers. */
+export const inPlaceVariable = "NGROKD_INHERITED";
+
+/** The descriptors of the program that this process was before, by name. */
+export const leftDescriptors = (env: Env): Map<string, number> =>
+  new Map(
+    (env[inPlaceVariable] ?? "").split(",").flatMap((entry) => {
+      const [, name, fd] = /^(.+)=(\d+)$/.exec(entry) ?? [];
+      return name === undefined ? [] : [[name, Number(fd)] as const];
+    }),
+  );

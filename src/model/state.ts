@@ -74,7 +74,7 @@ export function stateCounts(
 
 /** How other machines reach an endpoint. */
 export interface NetworkState {
-  /** An address or the name of an interface, as the settings have it. */
+  /** An address; the word of the setting if other machines do not reach it. */
   readonly listen: string;
   /** 0 if it is unreachable. */
   readonly port: number;

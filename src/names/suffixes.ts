@@ -2,6 +2,8 @@
 export interface Suffixes {
   /** Whether a name is a public suffix, such as `com` or `github.io`. */
   readonly isSuffix: (name: string) => boolean;
+  /** Whether a name is one of ICANN's, such as `com`, and not `github.io`. */
+  readonly isDomain: (name: string) => boolean;
   /** Whether a name is below a domain in which people register names. */
   readonly isPublic: (name: string) => boolean;
 }
@@ -17,12 +19,24 @@ export async function loadSuffixes(): Promise<Suffixes> {
       const { publicSuffix, isIcann, isPrivate } = parse(name, { allowPrivateDomains: true });
       return publicSuffix === name && (isIcann === true || isPrivate === true);
     },
+    isDomain(name) {
+      const { publicSuffix, isIcann } = parse(name);
+      return publicSuffix === name && isIcann === true;
+    },
     isPublic: (name) => parse(name).isIcann === true,
   };
 }
 
 /** For names that are all private. */
-export const noSuffixes: Suffixes = { isSuffix: () => false, isPublic: () => false };
+export const noSuffixes: Suffixes = {
+  isSuffix: () => false,
+  isDomain: () => false,
+  isPublic: () => false,
+};
+
+/** What the list says about these names; it is loaded if one may be on it. */
+export const suffixesFor = async (names: readonly string[]): Promise<Suffixes> =>
+  names.every((name) => isPrivate(`.${name}`)) ? noSuffixes : await loadSuffixes();
 
 /**
  * Whether a name is below a domain that is never public: those of RFC 6761, and

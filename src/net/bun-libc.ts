@@ -1,5 +1,5 @@
 /**
- * What Bun 1.4.5 does not have: unix datagrams, the errno of connect(2) on a
+ * What Bun 1.4.5 does not have: the errno of connect(2) on a
  * unix socket, the user of its peer, the address of an adopted listener, sizes
  * of socket buffers, and Landlock. A few calls of the C library give it, which
  * this process runs on anyway. The kernel tells where the library is mapped,
@@ -9,19 +9,10 @@
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { constants as systemConstants } from "node:os";
+import type { HostPort } from "../model/host-port.ts";
 import { ipv6Bytes, ipv6Text } from "../model/ip.ts";
 import { coded, notAdopted } from "./errors.ts";
 import type { Address, PeerUser } from "./types.ts";
-
-/** {@link Net.datagram}. */
-export async function sendDatagram(path: string, text: string): Promise<boolean> {
-  if (process.platform !== "linux") return false;
-  try {
-    return send(await libcNow(), socketAddress(path), new TextEncoder().encode(text));
-  } catch {
-    return false; // No such library, or none that can be called: then this runtime cannot.
-  }
-}
 
 /**
  * Whether a unix socket has a listener although Bun says ECONNREFUSED: Bun says
@@ -89,15 +80,44 @@ const noNewPrivileges = 38;
  * unix socket, or if the system cannot be asked.
  */
 export async function adoptedAddress(descriptor: number): Promise<Address> {
-  if (process.platform !== "linux") throw notAdopted(descriptor, "only Linux tells its address");
-  const calls = await libcNow().catch((error: unknown) => {
-    throw notAdopted(descriptor, "no C library tells its address", error);
-  });
+  const calls = await callsFor(descriptor);
   const address = listensOn(calls, descriptor);
   if (address === undefined)
     throw notAdopted(descriptor, "it is not a listening TCP or unix socket");
   calls.fcntl(descriptor, setFlags, closeOnExec);
   return address;
+}
+
+/**
+ * The address of an inherited UDP socket. Otherwise as {@link adoptedAddress}.
+ */
+export async function adoptedUdpAddress(descriptor: number): Promise<HostPort> {
+  const calls = await callsFor(descriptor);
+  const address =
+    optionOf(calls, descriptor, socketType) === datagramType
+      ? boundTo(calls, descriptor)
+      : undefined;
+  if (address === undefined || "path" in address)
+    throw notAdopted(descriptor, "it is not a UDP socket");
+  calls.fcntl(descriptor, setFlags, closeOnExec);
+  return address;
+}
+
+async function callsFor(descriptor: number): Promise<Libc> {
+  if (process.platform !== "linux") throw notAdopted(descriptor, "only Linux tells its address");
+  return await libcNow().catch((error: unknown) => {
+    throw notAdopted(descriptor, "no C library tells its address", error);
+  });
+}
+
+/**
+ * A second descriptor of the same file. Programs that this process becomes by
+ * execve(2) inherit it. Undefined if there is none.
+ */
+export async function heritableCopy(descriptor: number): Promise<number | undefined> {
+  const calls = await libcNow().catch(() => undefined);
+  const copy = calls?.fcntl(descriptor, duplicate, 0) ?? -1;
+  return copy < 0 ? undefined : copy;
 }
 
 /**
@@ -215,6 +235,8 @@ async function openLibc() {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
     recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
+    sendmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
+    recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
     bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
     listen: { args: ["i32", "i32"], returns: "i32" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
@@ -225,7 +247,10 @@ async function openLibc() {
     getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
     setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
     ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
+    execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+    socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
+    mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
 }
@@ -282,10 +307,8 @@ export function addressIn(name: Uint8Array): Address | undefined {
 }
 
 // From Linux's headers, the same for all processors that Bun runs on: AF_UNIX,
-// AF_INET, AF_INET6; SOCK_DGRAM | SOCK_CLOEXEC; MSG_DONTWAIT | MSG_NOSIGNAL.
+// AF_INET, AF_INET6.
 const [unixFamily, ipv4Family, ipv6Family] = [1, 2, 10];
-const type = 2 | 0o2000000;
-const flags = 0x40 | 0x4000;
 
 /** EAGAIN; SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK. */
 const again = 11;
@@ -295,13 +318,13 @@ const stream = 1 | 0o2000000 | 0o4000;
 const [peerCredentials, peerGroups, mostGroups] = [17, 59, 65_536];
 
 /**
- * SOL_SOCKET; SO_SNDBUF, SO_RCVBUF; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN;
- * F_SETFD, FD_CLOEXEC; FIONREAD.
+ * SOL_SOCKET; SO_SNDBUF, SO_RCVBUF; SO_TYPE, SOCK_STREAM, SOCK_DGRAM;
+ * SO_ACCEPTCONN; F_SETFD, FD_CLOEXEC, F_DUPFD; FIONREAD.
  */
 const socketLevel = 1;
 const [sendBuffer, receiveBuffer] = [7, 8];
-const [socketType, streamType, acceptsConnections] = [3, 1, 30];
-const [setFlags, closeOnExec] = [2, 1];
+const [socketType, streamType, datagramType, acceptsConnections] = [3, 1, 2, 30];
+const [setFlags, closeOnExec, duplicate] = [2, 1, 0];
 /** IPPROTO_IPV6; IPV6_FREEBIND, IPV6_V6ONLY; SO_REUSEADDR; as Bun's backlog. */
 const [ipv6Level, freeBind, ipv6Only] = [41, 78, 26];
 const [reuseAddress, backlog] = [2, 512];
@@ -314,19 +337,6 @@ function isFullTo({ socket, connect, close }: Libc, address: Uint8Array): boolea
     // There may be room by now.
     if (connect(descriptor, address, address.length) === 0) return true;
     return errnoNow() === again;
-  } finally {
-    close(descriptor);
-  }
-}
-
-function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8Array): boolean {
-  const descriptor = socket(unixFamily, type, 0);
-  if (descriptor < 0) return false;
-  try {
-    return (
-      Number(sendto(descriptor, bytes, bytes.length, flags, address, address.length)) ===
-      bytes.length
-    );
   } finally {
     close(descriptor);
   }
@@ -347,12 +357,18 @@ function userOn({ getsockopt }: Libc, descriptor: number): PeerUser | undefined 
 }
 
 /** Undefined for everything that is no listening stream socket. */
-function listensOn({ getsockname, getsockopt }: Libc, descriptor: number): Address | undefined {
-  const option = (name: number): number | undefined => {
-    const [value, length] = [new Int32Array(1), Uint32Array.of(4)];
-    return getsockopt(descriptor, socketLevel, name, value, length) === 0 ? value[0] : undefined;
-  };
+function listensOn(calls: Libc, descriptor: number): Address | undefined {
+  const option = (name: number): number | undefined => optionOf(calls, descriptor, name);
   if (option(socketType) !== streamType || option(acceptsConnections) !== 1) return undefined;
+  return boundTo(calls, descriptor);
+}
+
+function optionOf({ getsockopt }: Libc, descriptor: number, name: number): number | undefined {
+  const [value, length] = [new Int32Array(1), Uint32Array.of(4)];
+  return getsockopt(descriptor, socketLevel, name, value, length) === 0 ? value[0] : undefined;
+}
+
+function boundTo({ getsockname }: Libc, descriptor: number): Address | undefined {
   const name = new Uint8Array(128);
   const length = Uint32Array.of(name.length);
   if (getsockname(descriptor, name, length) !== 0) return undefined;

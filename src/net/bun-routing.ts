@@ -22,6 +22,11 @@ export async function bunRouting(): Promise<Routing> {
   const descriptors = new Set([events]);
   return {
     tun: (name) => openTun(libc, name, descriptors),
+    adoptTun(fd) {
+      libc.fcntl(fd, setFlags, closeOnExec);
+      return tunOf(fd, descriptors);
+    },
+    inherited: [],
     ask: (request) => ask(libc, request),
     changed: () => hasMore(libc, events),
     close() {
@@ -99,8 +104,13 @@ function openTun(libc: Libc, name: string, descriptors: Set<number>): Tun {
     closeSync(descriptor);
     throw failure(action, errno);
   }
+  return tunOf(descriptor, descriptors);
+}
+
+function tunOf(descriptor: number, descriptors: Set<number>): Tun {
   descriptors.add(descriptor);
   return {
+    fd: descriptor,
     close() {
       if (descriptors.delete(descriptor)) closeSync(descriptor);
     },

@@ -10,15 +10,19 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
+import { bunEnclosure } from "./bun-enclosure.ts";
+import { becomeProgram } from "./bun-exec.ts";
 import {
   adoptedAddress,
+  adoptedUdpAddress,
   freeListener,
+  heritableCopy,
   isFull,
   limitBuffersOf,
   makeFilesOnlyIn,
   peerUser,
-  sendDatagram,
 } from "./bun-libc.ts";
+import { receiveDescriptors, sendDatagram, sendDescriptors } from "./bun-rights.ts";
 import { bunRouting } from "./bun-routing.ts";
 import {
   deaf,
@@ -48,9 +52,9 @@ import type {
   TlsServerOptions,
   TlsSessions,
 } from "./types.ts";
-import { fileAt, privately, stopAt } from "./unix.ts";
+import { closeDescriptor, fileAt, privately, stopAt } from "./unix.ts";
 
-export { makeFilesOnlyIn };
+export { becomeProgram, makeFilesOnlyIn };
 
 /** A net with an account of its own. */
 export function createBunNet(): Net {
@@ -76,9 +80,23 @@ export function createBunNet(): Net {
       );
     },
     udp: (address, onDatagram) => descriptors.counted(address, () => bunUdp(address, onDatagram)),
+    async adoptUdp(fd, onDatagram) {
+      const address = await adoptedUdpAddress(fd);
+      return await descriptors.counted(address, () => bunUdp(address, onDatagram, fd));
+    },
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: sendDatagram,
+    sendDescriptors: (conn, passed) =>
+      sendDescriptors(
+        () => (conn instanceof PullConn ? descriptorOf(conn.socket) : undefined),
+        passed,
+      ),
+    receiveDescriptors,
+    heritableCopy,
+    addressOf: adoptedAddress,
+    closeDescriptor,
     routing: bunRouting,
+    enclosure: bunEnclosure,
     userOf: (conn) =>
       conn instanceof PullConn
         ? peerUser(() => descriptorOf(conn.socket) ?? -1)

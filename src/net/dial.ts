@@ -57,7 +57,7 @@ export type Again<S> = (signal: AbortSignal | undefined) => Promise<PullConn<S>>
 /** {@link Net.dial} for every runtime. */
 export async function dialAny<S>(
   address: Address,
-  { tls, via, signal }: DialOptions,
+  { tls, via, signal, connected: told }: DialOptions,
   dialer: Dialer<S>,
 ): Promise<Conn> {
   if (signal?.aborted) throw gaveUp(address, signal.reason);
@@ -67,11 +67,15 @@ export async function dialAny<S>(
     throw nothingTrusted(address);
   if (via === undefined || "path" in address) {
     return await dialEach(address, signal, (target, stop, connected) =>
-      dialer.dial(target, tls, stop, connected),
+      dialer.dial(target, tls, stop, () => {
+        connected();
+        told?.();
+      }),
     );
   }
   const through: Again<S> = (stop) => dialThrough(address, via, stop, dialer, tls !== undefined);
   const plain = await through(signal);
+  told?.();
   if (tls === undefined) return plain;
   try {
     return await dialer.secure(address, plain, tls, signal, through);

@@ -28,6 +28,7 @@ export const nodeUdp: Net["udp"] = async (address, onDatagram): Promise<UdpSocke
   socket.on("error", drop);
   return {
     address: { host: address.host, port: socket.address().port },
+    fd: undefined,
     get dropped() {
       return dropped;
     },

@@ -44,7 +44,7 @@ import type {
   TlsClientOptions,
   TlsServerOptions,
 } from "./types.ts";
-import { fileAt, privately, stopAt } from "./unix.ts";
+import { closeDescriptor, fileAt, privately, stopAt } from "./unix.ts";
 
 /** A net with an account of its own. */
 export function createNodeNet(): Net {
@@ -60,16 +60,34 @@ export function createNodeNet(): Net {
     udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: () => Promise.resolve(false),
+    adoptUdp: (fd) => Promise.reject(notAdopted(fd, "this runtime cannot")),
+    sendDescriptors: () => Promise.reject(noDescriptors()),
+    receiveDescriptors: () => Promise.reject(noDescriptors()),
+    heritableCopy: () => Promise.resolve(undefined),
+    addressOf: (fd) => Promise.reject(notAdopted(fd, "this runtime cannot")),
+    closeDescriptor,
     routing: () =>
       Promise.reject(
         new NgrokdError("network", "Cannot make an interface: this runtime cannot ask for one", {
           hint: "ngrokd's own program for Linux can",
         }),
       ),
+    enclosure: () =>
+      Promise.reject(
+        new NgrokdError(
+          "network",
+          "Cannot make a network of its own for a program: this runtime cannot ask for one",
+        ),
+      ),
     userOf: () => Promise.resolve(undefined),
     callerOf: createCallers(),
   };
 }
+
+const noDescriptors = (): NgrokdError =>
+  new NgrokdError("network", "Cannot pass descriptors: this runtime cannot", {
+    hint: "ngrokd's own program for Linux can",
+  });
 
 async function listen(
   descriptors: DescriptorAccount,

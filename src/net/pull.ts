@@ -112,6 +112,10 @@ export class PullConn<S> implements Conn {
     return waiter.promise;
   }
 
+  readNow(): Uint8Array | undefined {
+    return this.inbox === undefined ? undefined : (this.take() ?? undefined);
+  }
+
   readFor(waiter: Waiter): Uint8Array | null | undefined {
     const now = this.take();
     if (now === undefined) this.await(waiter);
@@ -197,9 +201,11 @@ export class PullConn<S> implements Conn {
     }
     if (this.inbox === undefined) this.inbox = [bytes];
     else this.inbox.push(bytes);
-    if (this.paused || this.refusal !== undefined) return;
-    this.paused = true;
-    this.verbs.pause(this.socket);
+    if (!this.paused && this.refusal === undefined) {
+      this.paused = true;
+      this.verbs.pause(this.socket);
+    }
+    this.watcher?.came?.();
   }
 
   /** The socket has room again. Runtimes call it for other reasons too. */

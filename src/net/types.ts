@@ -32,10 +32,12 @@ export interface Waiter {
   failed(error: NgrokdError): void;
 }
 
-/** Called when a connection's descriptor is free. Must not throw. */
+/** Watches over a connection while nobody reads. Must not throw. */
 export interface Watcher {
-  /** See {@link Conn.closed}. */
+  /** The descriptor is free. See {@link Conn.closed}. */
   gone(error: NgrokdError | undefined): void;
+  /** Bytes have come, and no read waits for them. See {@link Conn.readNow}. */
+  came?(): void;
 }
 
 export interface Conn {
@@ -79,6 +81,11 @@ export interface Conn {
    * after that. Dropped after our own close() or abort().
    */
   unread(bytes: Uint8Array): void;
+  /**
+   * {@link read} of bytes that are here already. Undefined if there are none,
+   * for whatever reason: it neither waits nor throws.
+   */
+  readNow(): Uint8Array | undefined;
   /** {@link read} without a promise: undefined if `waiter` is called later. */
   readFor(waiter: Waiter): Uint8Array | null | undefined;
   /**
@@ -170,6 +177,8 @@ export interface Listener {
 export interface UdpSocket {
   /** With the real port if the requested one was 0. */
   readonly address: HostPort;
+  /** As {@link Listener.fd}. */
+  readonly fd: number | undefined;
   /**
    * Sends one datagram; `to.host` is an IP address of the socket's family. From
    * a socket on all addresses the system chooses the sender's address. Returns
@@ -265,6 +274,8 @@ export interface DialOptions {
    * abort rejects with the signal's NgrokdError reason, or `cancelled`.
    */
   readonly signal?: AbortSignal;
+  /** Called when the target is reached, before TLS. It must not throw. */
+  readonly connected?: (() => void) | undefined;
 }
 
 export interface ListenOptions {
@@ -275,10 +286,14 @@ export interface ListenOptions {
    * with `address-unavailable`.
    */
   readonly routed?: boolean;
+  /** It is closed at once: only whether the place is free is of interest. */
+  readonly trial?: boolean;
 }
 
-/** An interface that exists as long as this value is open. */
+/** An interface that exists as long as any process has it open. */
 export interface Tun {
+  /** As {@link Listener.fd}. */
+  readonly fd: number;
   /** Idempotent. */
   close(): void;
 }
@@ -292,12 +307,55 @@ export interface Routing {
    * interface of this name, or `network` without TUN.
    */
   tun(name: string): Tun;
+  /**
+   * Goes on with a TUN interface that another process has made. From then on
+   * the descriptor is the interface's, and no child process inherits it.
+   */
+  adoptTun(fd: number): Tun;
+  /** The names of interfaces that {@link tun} only goes on with. */
+  readonly inherited: readonly string[];
   /** Sends one request and returns the reply. Throws as {@link tun}. */
   ask(request: Uint8Array): NetlinkReply;
   /** Whether anything has changed since the last question. */
   changed(): boolean;
   /** Also closes the interfaces. Idempotent. */
   close(): void;
+}
+
+/**
+ * The work of a program in namespaces of its own, and a channel on which its
+ * listeners come out of there. Synchronous. The methods throw NgrokdError
+ * `permission` or `network`.
+ */
+export interface Enclosure {
+  /**
+   * A pair of connected descriptors. The second one is for a child process,
+   * which inherits it; close it here after that.
+   */
+  channel(): readonly [number, number];
+  /** Sends a text and at most 250 descriptors, which stay the sender's. */
+  send(channel: number, text: string, descriptors: readonly number[]): void;
+  /**
+   * The next message; the descriptors are the receiver's. Undefined if there is
+   * none yet, null if the other side has gone.
+   */
+  receive(channel: number): ChannelMessage | null | undefined;
+  /** As {@link receive}, but the whole thread waits. */
+  await(channel: number): ChannelMessage | null;
+  /** Brings the loopback interface up. */
+  raiseLoopback(): void;
+  /** Puts a file over another one, for the programs in this namespace. */
+  cover(path: string, over: string): void;
+  /**
+   * The program that this process becomes next has no rights here, and not the
+   * channel.
+   */
+  leave(channel: number): void;
+}
+
+export interface ChannelMessage {
+  readonly text: string;
+  readonly descriptors: readonly number[];
 }
 
 export interface Net {
@@ -326,6 +384,8 @@ export interface Net {
    * else. Rejects as {@link listen} does.
    */
   udp(address: HostPort, onDatagram: OnDatagram): Promise<UdpSocket>;
+  /** {@link adopt} for a bound UDP socket. */
+  adoptUdp(fd: number, onDatagram: OnDatagram): Promise<UdpSocket>;
   /**
    * A connected (and with TLS: verified) connection, with TCP_NODELAY and
    * keepalive. Rejects with NgrokdError `network` (refused, unreachable, name
@@ -340,14 +400,48 @@ export interface Net {
    * Sends one datagram to a unix datagram socket; `@name` is in Linux's
    * abstract namespace. Returns true if it was taken; false if it was not, or
    * if this runtime has no such sockets (node.ts). Does not wait for room, and
-   * never rejects.
+   * never rejects. The receiver gets copies of `descriptors`.
    */
-  datagram(path: string, text: string): Promise<boolean>;
+  datagram(path: string, text: string, descriptors?: readonly number[]): Promise<boolean>;
+  /**
+   * Passes copies of descriptors to the process that has connected to a unix
+   * listener; nothing else may be written meanwhile. Rejects with NgrokdError
+   * `network` if the connection breaks, or if this runtime cannot (only Bun on
+   * Linux can).
+   */
+  sendDescriptors(conn: Conn, descriptors: readonly number[]): Promise<void>;
+  /**
+   * Connects to a unix listener, sends `request`, and returns all descriptors
+   * that are passed before the end. No child process inherits them. Rejects as
+   * {@link sendDescriptors}, and when the signal aborts.
+   */
+  receiveDescriptors(
+    path: string,
+    request: string,
+    signal: AbortSignal,
+  ): Promise<readonly number[]>;
+  /**
+   * A second descriptor of the same file, which a program inherits if this
+   * process becomes it. Undefined if this runtime cannot.
+   */
+  heritableCopy(fd: number): Promise<number | undefined>;
+  /**
+   * The address of a listening descriptor that another process has opened.
+   * Rejects as {@link adopt}.
+   */
+  addressOf(fd: number): Promise<Address>;
+  /** Closes a descriptor that nothing has adopted. Never throws. */
+  closeDescriptor(fd: number): void;
   /**
    * Access to interfaces and routes. Rejects with NgrokdError `network` if this
    * system or this runtime has none (Bun on Linux has).
    */
   routing(): Promise<Routing>;
+  /**
+   * Rejects with NgrokdError `network` if this system or this runtime has no
+   * such namespaces (Bun on Linux has).
+   */
+  enclosure(): Promise<Enclosure>;
   /**
    * The user of the process that has connected to a unix listener, as the
    * kernel knows it. Undefined if this runtime cannot ask, or if the connection

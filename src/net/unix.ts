@@ -2,7 +2,7 @@
  * The path of a unix socket: its mode is right from the first moment on, and
  * its removal takes no other file.
  */
-import { lstatSync, renameSync, unlinkSync } from "node:fs";
+import { closeSync, lstatSync, renameSync, unlinkSync } from "node:fs";
 import process from "node:process";
 
 /**
@@ -44,4 +44,13 @@ export function stopAt(path: string, ours: string | undefined, stop: () => void)
     if (foreign) renameSync(aside, path);
   }
   if (!foreign && fileAt(path) === ours && ours !== undefined) unlinkSync(path);
+}
+
+/** {@link Net.closeDescriptor}. */
+export function closeDescriptor(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // It is closed already.
+  }
 }

@@ -11,7 +11,7 @@ export class ConnStream extends Duplex {
   readonly localAddress: string;
   readonly localPort: number;
   readonly localFamily: "IPv4" | "IPv6";
-  private readonly conn: Conn;
+  readonly conn: Conn;
   private readonly onMove: () => void;
 
   constructor(conn: Conn, onMove: () => void) {

@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { Hono } from "hono";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
@@ -6,6 +5,7 @@ import type { Net } from "../net/types.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
 import { isOurs } from "./hosts.ts";
 import { startHttpServer } from "./http-server.ts";
+import { inPieces } from "./pieces.ts";
 
 /** The data of the health server. Each function is called for every request. */
 export interface HealthSource {
@@ -37,7 +37,7 @@ export async function startHealthServer(
   net: Net,
   { host, port }: HostPort,
   source: HealthSource,
-): Promise<{ url: string; close(): void }> {
+): Promise<{ url: string; close(): void; leave(): void }> {
   const app = healthApp(source);
   try {
     const server = await startHttpServer({
@@ -48,7 +48,8 @@ export async function startHealthServer(
       quietMs,
       maxBodyBytes: 0,
     });
-    return { url: `http://${hostPortText(server.address)}/`, close: server.close };
+    const { address, close, leave } = server;
+    return { url: `http://${hostPortText(address)}/`, close, leave };
   } catch (error) {
     if (!isNgrokdError(error)) throw error;
     const inUse = error.code === "address-in-use";
@@ -91,21 +92,3 @@ function plain(body: string, status: number): Response {
 
 const strangerText =
   "this name is not known here; use an address, or add the name to `server.health_hosts`\n";
-
-/**
- * A stream of pieces. Each is written when the reader asks for it, and after
- * other pending work.
- */
-function inPieces(pieces: Iterable<string>, type: string): Response {
-  const encoder = new TextEncoder();
-  const rest = pieces[Symbol.iterator]();
-  const body = new ReadableStream({
-    async pull(controller) {
-      await setImmediate();
-      const next = rest.next();
-      if (next.done) controller.close();
-      else controller.enqueue(encoder.encode(next.value));
-    },
-  });
-  return new Response(body, { headers: { "content-type": type } });
-}

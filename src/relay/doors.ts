@@ -1,13 +1,23 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Shared } from "../access/guard.ts";
-import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
+import {
+  type Door,
+  type DoorId,
+  type Doorway,
+  isWide,
+  type Route,
+  type Target,
+} from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { AnyIp } from "../model/ip.ts";
-import { countError, createMeter, type Meter } from "../model/meter.ts";
+import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
+import { addChange } from "../model/meter-change.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { excess } from "./connection-limits.ts";
+import type { Courtesy } from "./forward.ts";
 import {
   createLanes,
   cutLater,
@@ -36,6 +46,10 @@ export interface Doors {
   readonly strangers: Meter;
   /** The sums of the endpoints that are gone. */
   readonly departed: Meter;
+  /** The meters in use, by the key of their binding. */
+  meters(): ReadonlyMap<string, Meter>;
+  /** Adds the traffic of another process; `key` is that of a binding. */
+  add(key: string, change: Meter): void;
   /**
    * Opens, reroutes and closes doors, in this order. Live connections go on;
    * those of a closed door are reset after `drainMs` milliseconds. Returns the
@@ -46,11 +60,21 @@ export interface Doors {
     drainMs: number,
   ): Promise<ReadonlyMap<DoorId, string>>;
   /**
+   * Carries a client that has come by another way than a door, and is known to
+   * be let in. The endpoint need not have a door.
+   */
+  carry(target: Target, conn: Conn, courtesy: Courtesy): void;
+  /**
    * Closes all doors and settles after the last connection has ended. Resets
    * open connections after `drainMs` milliseconds, or when `hurry` aborts, and
    * returns their number.
    */
   drain(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
+  /**
+   * Closes the listeners, since another process has them too. Settles when no
+   * client is on its way to an endpoint, at the latest after `ms` milliseconds.
+   */
+  leave(ms: number): Promise<void>;
   /**
    * Opens doors again that the system has closed. `listening` reads the sockets
    * that listen (`listeningPlaces`). A door that cannot be opened leaves
@@ -106,6 +130,7 @@ export function createDoors(options: DoorOptions): Doors {
     departed: createMeter(),
     open: 0,
     systemTells: false,
+    doorless: new Map(),
     isLive: (lane) => present.get(lane.doorway.door.id)?.lanes.some((one) => one === lane) === true,
   };
   return {
@@ -116,8 +141,17 @@ export function createDoors(options: DoorOptions): Doors {
     draining: state.draining,
     strangers: state.strangers,
     departed: state.departed,
+    meters: () => new Map([...state.meters].map(([key, { meter }]) => [key, meter])),
+    add(key, change) {
+      const meter = state.meters.get(key)?.meter;
+      if (meter !== undefined) addChange(meter, change);
+      // The endpoint is gone, and a connection of it has ended elsewhere.
+      else addCounts(state.departed, change);
+    },
     apply: (steps, drainMs) => apply(state, steps, drainMs),
+    carry: (target, conn, courtesy) => carry(state, target, conn, courtesy),
     drain: (drainMs, hurry) => drain(state, drainMs, hurry),
+    leave: (ms) => leaveDoors(state, ms),
     mend: (listening) => mend(state, listening),
     probe: (places) => probe(state.net, places),
   };
@@ -131,7 +165,45 @@ interface State extends DoorOptions, LaneState {
    * an empty list; a missing socket means nothing there.
    */
   systemTells: boolean;
+  /** Lanes to endpoints without a door, by account and binding. */
+  readonly doorless: Map<string, Lane>;
 }
+
+function carry(state: State, target: Target, conn: Conn, courtesy: Courtesy): void {
+  const ofDoor = laneTo(state, target);
+  if (ofDoor !== undefined) {
+    ofDoor.take(conn, courtesy);
+    return;
+  }
+  const { doorless } = state;
+  const key = `${target.account} ${target.binding.key}`;
+  const lane = doorless.get(key) ?? createDoorless(state, target);
+  doorless.set(key, lane);
+  lane.take(conn, courtesy);
+  void drained(lane).then(() => {
+    if (lane.conns.size === 0) doorless.delete(key);
+  });
+}
+
+/** The lane of a door that leads there. */
+function laneTo({ present }: State, { account, binding }: Target): Lane | undefined {
+  for (const { lanes } of present.values())
+    for (const lane of lanes) {
+      const { target } = lane.route;
+      if (target.account === account && target.binding.key === binding.key) return lane;
+    }
+  return undefined;
+}
+
+function createDoorless(state: State, target: Target): Lane {
+  const { key } = target.binding;
+  const door: Door = { id: key, at: { ip: nowhere, port: 0 }, greet: "fixed" };
+  const route: Route = { door: key, match: { kind: "any" }, target };
+  const [lane] = createLanes(state, { door, routes: [route] }, [route]);
+  return lane as Lane;
+}
+
+const nowhere = "0.0.0.0" as AnyIp;
 
 async function apply(
   state: State,
@@ -197,7 +269,7 @@ function closeAndDrain(state: State, id: DoorId, drainMs: number): void {
 
 async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise<{ cut: number }> {
   for (const id of [...state.present.keys()]) closeDoor(state, id);
-  const lanes = [...state.draining];
+  const lanes = [...state.draining, ...state.doorless.values()];
   const cut = new Set<Conn>();
   const cutNow = (): void => {
     for (const conn of lanes.flatMap(({ conns }) => [...conns])) {
@@ -212,6 +284,22 @@ async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise
   clearTimeout(timer);
   unhook();
   return { cut: cut.size };
+}
+
+/** How long a client may be between accept and its endpoint, unseen. */
+const unseenMs = 100;
+
+async function leaveDoors(state: State, ms: number): Promise<void> {
+  for (const { listener } of state.present.values()) listener.close();
+  const deadline = performance.now() + ms;
+  do await sleep(unseenMs);
+  while (strangersIn(state) > 0 && performance.now() < deadline);
+}
+
+/** Clients that have not named their endpoint. */
+function strangersIn({ present, draining, open }: State): number {
+  const lanes = [...[...present.values()].flatMap((door) => door.lanes), ...draining];
+  return open - lanes.reduce((sum, { conns }) => sum + conns.size, 0);
 }
 
 async function mend(
@@ -274,7 +362,8 @@ async function probe<I extends AnyIp>(
   const taken = new Set<I>();
   for (const { ip, port } of places) {
     try {
-      (await net.listen({ host: ip, port }, (conn) => conn.abort())).close();
+      const trial = await net.listen({ host: ip, port }, (conn) => conn.abort(), { trial: true });
+      trial.close();
     } catch (error) {
       if (isNgrokdError(error, "address-in-use")) taken.add(ip);
     }

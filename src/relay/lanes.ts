@@ -2,12 +2,12 @@
 import type { Guard, Shared } from "../access/guard.ts";
 import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
-import type { Doorway, Route } from "../exposure/exposure.ts";
+import { type Doorway, namesOf, type Route } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
-import { type ForwardDeps, forward } from "./forward.ts";
+import { type Courtesy, type ForwardDeps, forward } from "./forward.ts";
 import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
 import type { Manners } from "./greet/request-stream.ts";
 
@@ -22,6 +22,8 @@ export interface Lane {
   readonly waiting: (() => void)[];
   /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
   readonly carry: (conn: Conn, speaks?: "http") => void;
+  /** The same for a client that is known to be let in. */
+  readonly take: (conn: Conn, courtesy: Courtesy) => void;
 }
 
 export interface LaneOptions {
@@ -37,8 +39,10 @@ export interface LaneOptions {
    */
   readonly hosts?: () => readonly string[];
   /** Asked for every connection, before anything is dialled. */
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
 }
+
+type LaneBasis = Omit<Lane, "carry" | "take">;
 
 /** What all lanes share. */
 export interface LaneState extends LaneOptions {
@@ -54,7 +58,7 @@ export interface LaneState extends LaneOptions {
   /** Open connections. */
   open: number;
   /** Whether the door of a lane listens, and has this lane. */
-  readonly isLive: (lane: Omit<Lane, "carry">) => boolean;
+  readonly isLive: (lane: LaneBasis) => boolean;
 }
 
 /** Returns the lanes that still carry connections. */
@@ -84,7 +88,9 @@ export function createLanes(state: LaneState, doorway: Doorway, routes: readonly
 
 function createLane(state: LaneState, doorway: Doorway, route: Route, meter: Meter): Lane {
   const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
-  return Object.assign(lane, { carry: admitting(state, lane, carrier(state, lane)) });
+  const carry = carrier(state, lane);
+  const take: Lane["take"] = (conn, courtesy) => carry(conn, undefined, courtesy);
+  return Object.assign(lane, { carry: admitting(state, lane, carry), take });
 }
 
 export function holdMeter({ meters }: LaneState, lane: Lane): void {
@@ -116,7 +122,10 @@ export function drained({ conns, waiting }: Lane): Promise<void> {
  * Returns the handler for connections of a lane. Thousands of connections share
  * its one `ended`.
  */
-function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
+function carrier(
+  state: LaneState,
+  lane: LaneBasis,
+): (conn: Conn, speaks?: "http", courtesy?: Courtesy) => void {
   const { conns, meter, waiting } = lane;
   const ended = (conn: Conn): void => {
     state.open -= 1;
@@ -125,35 +134,35 @@ function carrier(state: LaneState, lane: Omit<Lane, "carry">): Lane["carry"] {
     tellMisdirected(conn, target.binding.key, meter, state.forwarding(target.account));
     if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
   };
-  return (conn, speaks) => {
+  return (conn, speaks, courtesy) => {
     const { account, binding } = lane.route.target;
-    const deps = state.forwarding(account);
+    const usual = state.forwarding(account);
+    const deps = courtesy === undefined ? usual : { ...usual, courtesy };
     const over = excess(state.open, meter.active, state.limits());
     if (over !== undefined) {
       turnAway(conn, binding.key, meter, over, deps);
+      recordRefused(deps, lane, conn, state.guard.userOf(conn), "limit", over.reason);
       return;
     }
     const manners = mannersFor(lane.route, speaks, state);
     const client = manners === undefined ? conn : guardedConn(conn, manners);
     state.open += 1;
     conns.add(client);
-    forward(client, binding, meter, deps, ended);
+    forward(client, binding, meter, deps, ended, state.guard.userOf(conn));
   };
 }
 
 /** Hands a client to `carry` if it may use the endpoint. */
-function admitting(
-  state: LaneState,
-  lane: Omit<Lane, "carry">,
-  carry: Lane["carry"],
-): Lane["carry"] {
+function admitting(state: LaneState, lane: LaneBasis, carry: Lane["carry"]): Lane["carry"] {
   return (conn, speaks) => {
     const { target } = lane.route;
     const decide = (refusal: RefusalText | undefined): void => {
       if (refusal === undefined) carry(conn, speaks);
       else {
-        const { log } = state.forwarding(target.account);
+        const deps = state.forwarding(target.account);
+        const { log } = deps;
         refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
+        recordRefused(deps, lane, conn, state.guard.userOf(conn), "access", refusal.detail);
       }
     };
     const { wanted, without } = sharedBy(lane.route);
@@ -166,6 +175,20 @@ function admitting(
       });
     else decide(judged);
   };
+}
+
+/** A connection that was reset at once. */
+function recordRefused(
+  { account, recorder }: ForwardDeps,
+  { route }: Pick<Lane, "route">,
+  { remote: client }: Conn,
+  uid: number | undefined,
+  ending: "access" | "limit",
+  detail: string,
+): void {
+  const endpoint = route.target.binding.key;
+  const trace = recorder?.begin({ account, endpoint, client, uid });
+  if (trace !== undefined) recorder?.ended(trace, ending, detail);
 }
 
 /** The log suppresses repeats of this line. */
@@ -191,7 +214,7 @@ function mannersFor(
   if (speaks === undefined && !rewrite) return undefined;
   const authority = binding.port === 80 ? binding.host : binding.key;
   return {
-    only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    only: speaks === "http" && match.kind === "name" ? namesOf(match) : undefined,
     mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
     rewrite: rewrite ? authority : undefined,
   };

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -73,16 +74,19 @@ export interface Link {
 }
 
 export interface LinkOptions {
+  readonly recorder?: Recorder | undefined;
   readonly net: Net;
   readonly log: Log;
   readonly quiet: QuietWatch;
   readonly openTimeoutMs: () => number;
+  readonly earlyData: () => boolean;
   readonly poolLimits: () => PoolLimits;
   readonly bufferSize: () => number | undefined;
+  readonly tap?: ForwardDeps["tap"];
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
-  const { net, log, quiet, openTimeoutMs, bufferSize } = options;
+  const { net, log, quiet, openTimeoutMs, earlyData, bufferSize, recorder } = options;
   const ingress = createIngress(
     net,
     () => credentialsOf(link),
@@ -92,12 +96,18 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     },
   );
   const forwarding: ForwardDeps = {
+    account,
+    recorder,
     ingress,
     log,
     quiet,
     bufferSize,
+    ...(options.tap && { tap: options.tap }),
     get openTimeoutMs() {
       return openTimeoutMs();
+    },
+    get earlyData() {
+      return earlyData();
     },
   };
   const link: Link = { credentials: undefined, ingress, forwarding };

@@ -5,6 +5,7 @@
  */
 import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
+import type { Recorder } from "../history/history.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
@@ -14,12 +15,13 @@ import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
+import type { ForwardDeps } from "./forward.ts";
 import type { Lane } from "./lanes.ts";
 import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe"> {
+export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add" | "carry"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -52,6 +54,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
    * reason.
    */
   trouble(account: string): NgrokdError | undefined;
+  /** See {@link Doors.leave}; the limit is that of new connections. */
+  leave(): Promise<void>;
   /**
    * Closes all doors, waits for open connections (see {@link Doors.drain}), and
    * closes the ready ones.
@@ -63,6 +67,8 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
 export interface RelayLimits {
   /** For dial, TLS and upgrade of one connection together. */
   readonly openTimeoutMs: number;
+  /** Whether a client's first bytes leave with the request for its endpoint. */
+  readonly earlyData: boolean;
   readonly idleMs: number;
   readonly halfClosedMs: number;
   /** For the open connections of a closed door. */
@@ -101,7 +107,11 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
-  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** Is told about each connection. */
+  readonly recorder?: Recorder;
+  /** See {@link ForwardDeps.tap}. */
+  readonly tap?: ForwardDeps["tap"];
 }
 
 /** A relay without doors and without credentials. */
@@ -133,9 +143,12 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     log,
     quiet,
+    recorder: options.recorder,
     openTimeoutMs: () => limits.openTimeoutMs,
+    earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
+    ...(options.tap && { tap: options.tap }),
   });
   links.set(accounts);
 
@@ -144,6 +157,9 @@ export function createRelay(options: RelayOptions): Relay {
     draining: doors.draining,
     mend: doors.mend,
     probe: doors.probe,
+    meters: doors.meters,
+    add: doors.add,
+    carry: doors.carry,
     async apply(steps) {
       const failures = await doors.apply(steps, limits.drainMs);
       links.serve(doors.present);
@@ -168,6 +184,7 @@ export function createRelay(options: RelayOptions): Relay {
       return { open, limit, ingress: links.stats(account), strangers, departed };
     },
     trouble: (account) => links.of(account).ingress.trouble,
+    leave: () => doors.leave(limits.openTimeoutMs),
     async drain(hurry) {
       links.serve(new Map());
       const end = await doors.drain(limits.drainMs, hurry);

@@ -20,8 +20,10 @@ export type Direction = "a->b" | "b->a";
  * and must not throw.
  */
 export interface SpliceUser {
-  /** Called for every chunk that is handed on. */
-  carried(direction: Direction, bytes: number): void;
+  /**
+   * Called for every chunk, after it was handed on. The bytes must not change.
+   */
+  carried(direction: Direction, bytes: Uint8Array): void;
   /** Once, when both descriptors are free. */
   ended(end: SpliceEnd): void;
 }
@@ -81,7 +83,7 @@ class Splice implements Pulse {
     down.carry(nothing);
   }
 
-  carried(direction: Direction, bytes: number): void {
+  carried(direction: Direction, bytes: Uint8Array): void {
     this.stir();
     if (direction === "b->a") this.replied = true;
     else if (this.down.over) this.sentAfterEnd = true;
@@ -261,7 +263,7 @@ class Pump implements Waiter, Watcher {
       return true;
     }
     const room = to.writeFor(bytes, this);
-    pair.carried(this.direction, bytes.length);
+    pair.carried(this.direction, bytes);
     return room;
   }
 

@@ -1,4 +1,4 @@
-import type { Route } from "../exposure/exposure.ts";
+import { namesOf, type Route } from "../exposure/exposure.ts";
 import type { Conn } from "../net/types.ts";
 import type { Named } from "./greet/naming.ts";
 
@@ -24,9 +24,9 @@ export function createSwitchboard<Lane extends { readonly route: Route }>(
   for (const lane of lanes) {
     const { match } = lane.route;
     if (match.kind === "any") byAddress.set(match.at ?? "", lane);
-    else byName.set(nameKey(match.at ?? "", match.host), lane);
+    else for (const name of namesOf(match)) byName.set(nameKey(match.at ?? "", name), lane);
   }
-  const named = [...byName.values()];
+  const named = [...new Set(byName.values())];
   const [only] = named.length === 1 ? named : [];
   const hasAddresses = [...byAddress.keys()].some((at) => at !== "");
   const usual = byAddress.get("");

@@ -12,6 +12,8 @@ import type { Net } from "../net/types.ts";
 export interface Notifier {
   /** The daemon is up, or has finished a reload. */
   ready(): void;
+  /** This process is the service's main one from now on, and is up. */
+  succeeded(): void;
   /** A reload has started; {@link ready} follows. */
   reloading(): void;
   /**
@@ -26,7 +28,10 @@ export interface Notifier {
    * as `live` returns true.
    */
   watch(live: () => boolean): void;
-  /** Stops the signs of life, and waits for pending messages. */
+  /**
+   * Sends nothing more, and waits for pending messages. A daemon that has
+   * handed over must not speak for its successor.
+   */
   close(): Promise<void>;
 }
 
@@ -49,9 +54,10 @@ export function createNotifier({
   let sending = Promise.resolve();
   let lastStatus = "";
   let timer: ReturnType<typeof setInterval> | undefined;
+  let isOpen = isSocket(socket);
 
   const send = (text: string): void => {
-    if (!isSocket(socket)) return;
+    if (!isOpen) return;
     // In order, since systemd shows the status that arrives last.
     sending = sending.then(async () => {
       if (!(await net.datagram(socket, text))) await otherwise(text, socket).catch(() => undefined);
@@ -59,6 +65,7 @@ export function createNotifier({
   };
   return {
     ready: () => send("READY=1"),
+    succeeded: () => send(`MAINPID=${pid}\nREADY=1`),
     reloading: () => send(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`),
     stopping: (withinMs) => send(`STOPPING=1\nEXTEND_TIMEOUT_USEC=${Math.round(withinMs * 1000)}`),
     status(text) {
@@ -67,7 +74,7 @@ export function createNotifier({
       lastStatus = line;
     },
     watch(live) {
-      if (watchdogMs === undefined || timer !== undefined || !isSocket(socket)) return;
+      if (watchdogMs === undefined || timer !== undefined || !isOpen) return;
       const ping = (): void => {
         if (live()) send("WATCHDOG=1");
       };
@@ -75,6 +82,7 @@ export function createNotifier({
       ping();
     },
     async close() {
+      isOpen = false;
       clearInterval(timer);
       await sending;
     },

@@ -36,6 +36,8 @@ ${watchdog}
 KillMode=mixed
 # A connection takes two, an endpoint one.
 LimitNOFILE=524288
+# Listening sockets stay open between two daemons: clients then wait, and are not refused. An endpoint has one for each address.
+FileDescriptorStoreMax=65536
 LimitCORE=0
 
 # Files. Other programs replace the hosts file by rename, so its folder is writable: a mount of the file alone would be gone then. What
@@ -220,8 +222,8 @@ function lines(setting: string, words: readonly string[]): string {
 const environment = (facts: ServiceFacts): string =>
   lines(
     "Environment",
-    Object.entries({ ...facts.environment, ...confinement(facts) }).map(([name, value]) =>
-      pathWord(`${name}=${value}`),
+    Object.entries({ ...facts.environment, ...confinement(facts), ...keeping }).map(
+      ([name, value]) => pathWord(`${name}=${value}`),
     ),
   ) + lines("UnsetEnvironment", unset);
 
@@ -234,6 +236,9 @@ function confinement({ folders, socketPath }: ServiceFacts): Record<string, stri
   const paths = [...new Set([...folders, dirname(socketPath)].map(withoutVarRun))];
   return paths.some((path) => path.includes(":")) ? {} : { [createIn]: paths.join(":") };
 }
+
+/** systemd before 254 does not tell the daemon that it keeps sockets. */
+const keeping = { NGROKD_FD_STORE: "yes" };
 
 /** A virtual interface needs one device and one right more. */
 const devices = ({ makesInterface }: ServiceFacts): string =>

@@ -22,6 +22,8 @@ export interface Say {
   result(value: unknown, text: string | (() => string)): void;
   /** The same for a command that goes on: `value` is on one line. */
   ready(value: unknown, text: string | (() => string)): void;
+  /** The same for one of many values of a command that may go on. */
+  item(value: unknown, text: () => string): void;
   /** For a command that prints its result again and again. */
   live(): Live;
   /** Prints a line for people on stderr. */
@@ -92,6 +94,8 @@ export function createSay(options: {
     paint,
     result: (value, text) => print(value, text, 2),
     ready: (value, text) => print(value, text, 0),
+    item: (value, text) =>
+      out.feed(json ? printable(`${JSON.stringify(value)}\n`) : visible(`${text()}\n`, paint)),
     live: () => liveOn(out, paint, json, out.isTerminal && env.TERM !== "dumb"),
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),

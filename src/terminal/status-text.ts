@@ -25,6 +25,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ["Traffic", `${bytesText(status.bytes.up)} up, ${bytesText(status.bytes.down)} down`],
     ["Pool", poolText(status)],
     ["Daemon", daemonText(status)],
+    ...predecessorRows(status),
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
     ...networkRows(status),
@@ -61,6 +62,13 @@ const lastPoll = (status: AccountStatus, paint: Paint, now: Date): [string, stri
 
 function daemonText({ version, pid, uptime_seconds }: Status): string {
   return `ngrokd ${version}, pid ${pid}, up ${durationText(uptime_seconds * 1000)}`;
+}
+
+function predecessorRows({ predecessor }: Status): [string, string][] {
+  if (predecessor === undefined) return [];
+  const { pid, connections } = predecessor;
+  const what = connections === 1 ? "connection continues" : "connections continue";
+  return [["Before it", `pid ${pid}, whose ${connections} ${what}`]];
 }
 
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {

@@ -1,5 +1,6 @@
 import { accessTimes } from "./access.ts";
 import { bar, type Figures, ratio, unfailing, type Verdict } from "./figures.ts";
+import { historyCosts } from "./history.ts";
 import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
@@ -469,6 +470,31 @@ const access: Case = {
     ),
 };
 
+const history: Case = {
+  name: "history",
+  title: "What has happened",
+  about:
+    "What the daemon does to remember a connection with its steps and events, and each chunk of it, and the memory of an open one. In this process, 100,000 connections.",
+  async measure({ scale }, figures) {
+    const { connection, chunk, idle } = historyCosts(Math.ceil(100_000 * scale));
+    figures.add(ours, "a connection, us", connection);
+    figures.add(ours, "a chunk, us", chunk);
+    figures.add(ours, "an open connection, bytes", idle);
+  },
+  verdicts: (figures) => [
+    // A connection takes some 600 us of CPU, and a chunk of bulk some 50.
+    bar("to remember a connection", figures.median(ours, "a connection, us"), {
+      atMost: 10,
+      unit: "us",
+    }),
+    bar("to count a chunk", figures.median(ours, "a chunk, us"), { atMost: 0.5, unit: "us" }),
+    bar("to remember an open connection", figures.median(ours, "an open connection, bytes"), {
+      atMost: 512,
+      unit: "bytes",
+    }),
+  ],
+};
+
 const profiles: Case = {
   name: "profiles",
   title: "Three more profiles of 1,000 endpoints",
@@ -508,6 +534,7 @@ export const cases: readonly Case[] = [
   profiles,
   rest,
   access,
+  history,
 ];
 
 /** The contenders of cases without the pool, and of cases with it alone. */

@@ -77,7 +77,7 @@ profiles:
       file: fileWith("profiles: { work: { names: { pin: { a.demo: 127.0.0.9 } } } }"),
       env: {},
     });
-    expect(odd.problems.map(({ kind }) => kind)).toEqual(["unknown-key"]);
+    expect(odd.warnings.map(({ kind }) => kind)).toEqual(["unknown-key"]);
   });
 
   test("returns the same object again, and the whole for the default one", async () => {

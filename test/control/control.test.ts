@@ -317,7 +317,8 @@ describe("a client of the control socket", () => {
 describe("startControlServer", () => {
   test("lets every user ask if it is told so, and knows its own user", async () => {
     const asked: string[] = [];
-    const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
+    const handle: ControlOptions["handle"] = async (_request, { rights }) =>
+      void asked.push(rights);
     await using server = await started({ readers: "all", handle });
     expect(((await lstat(server.path)).mode & 0o777).toString(8)).toBe("666");
     await askDaemon(net, server.path, { command: "status" });
@@ -327,7 +328,8 @@ describe("startControlServer", () => {
   test("stays its group's if the system does not report the user of a connection", async () => {
     const blind = { ...net, userOf: async () => undefined };
     const asked: string[] = [];
-    const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
+    const handle: ControlOptions["handle"] = async (_request, { rights }) =>
+      void asked.push(rights);
     await using server = await started({ net: blind, readers: "all", handle });
     expect(((await lstat(server.path)).mode & 0o777).toString(8)).toBe("660");
     await askDaemon(net, server.path, { command: "status" });

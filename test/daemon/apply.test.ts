@@ -6,11 +6,13 @@ describe("the jobs of a changed configuration", () => {
   test("are not done by a reload that ends after the stop has begun", async () => {
     const done: string[] = [];
     const parts = {
-      board: { state: { phase: "stopping" } },
       settings: { current: { config: configSchema.parse({}) } },
       options: { log: {}, keepSecret: () => undefined },
       link: { settle: async () => void done.push("ground") },
-      account: { kick: () => void done.push("poll") },
+      accounts: {
+        all: [{ board: { state: { phase: "stopping" } } }],
+        kick: () => void done.push("poll"),
+      },
       relay: { limits: () => void done.push("limits") },
     };
     // The other parts must not be touched either.

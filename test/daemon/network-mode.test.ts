@@ -13,7 +13,7 @@ import { createMeter } from "../../src/model/meter.ts";
 import { listeningSockets } from "../../src/net/proc-net.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { subnet } from "../machine/support.ts";
+import { ip, subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 
@@ -35,7 +35,7 @@ describe("a port for other machines", () => {
       const { network } = await show("0.0.0.0");
       expect([own, network.get("a.demo:18301")?.places]).toEqual([
         own,
-        [{ door: "0.0.0.0:9080", port: 9080 }],
+        [{ ip: ip("0.0.0.0"), port: 9080, door: "0.0.0.0:9080" }],
       ]);
       expect([own, opened()]).toEqual([
         own,
@@ -79,7 +79,15 @@ describe("the states of endpoints behind one shared door", () => {
     const present = new Map(
       doorwaysOf(shared.exposure).map((doorway) => {
         const lanes = doorway.routes.map((route) => {
-          return { doorway, route, meter, conns: new Set<never>(), waiting: [], carry() {} };
+          return {
+            doorway,
+            route,
+            meter,
+            conns: new Set<never>(),
+            waiting: [],
+            carry() {},
+            take() {},
+          };
         });
         return [
           doorway.door.id,
@@ -131,7 +139,7 @@ function fresh() {
   });
   all.push(relay);
   const listed = [endpoint("ep_1", http), endpoint("ep_2", tcp)];
-  const { exposure } = exposed(listed);
+  const decided = exposed(listed);
   let count = 0;
   const listening: typeof listeningSockets = () => {
     count += 1;
@@ -147,7 +155,7 @@ function fresh() {
       const ports = new Map<string, number>();
       const savePorts = async () => undefined;
       const network = { reach, startPort: 9080, ports, savePorts, listening };
-      const shared = await shareOnFreePorts(exposure, { relay, network });
+      const shared = await shareOnFreePorts(decided, { relay, network });
       await applied(relay, shared.exposure);
       return shared;
     },

@@ -161,6 +161,26 @@ describe("serving, for names that mean something else", () => {
     expect(after.endpoints.map(({ ip }) => ip)).toEqual(before.endpoints.map(({ ip }) => ip));
   });
 
+  test("serves no wildcard of a whole public domain, and no setting allows it", async () => {
+    const { serve } = await staged({
+      config: 'dns: { enabled: true }\nnames: { allow: ["*.co.uk", "*.github.io"] }\n',
+    });
+    const urls = [
+      "https://*.co.uk:18301",
+      "https://*.github.io:18301",
+      "https://*.team.demo:18301",
+    ];
+    const { endpoints } = await serve(
+      "work",
+      urls.map((url) => endpoint(url, url)),
+    );
+    expect(endpoints.map(({ url, state, reason }) => `${url} ${state} ${reason}`)).toEqual([
+      'https://*.co.uk:18301 unsupported "*.co.uk" would take over a whole public domain',
+      "https://*.github.io:18301 wildcard ",
+      "https://*.team.demo:18301 wildcard ",
+    ]);
+  });
+
   test("writes aliases into the hosts file, with the address of their host", async () => {
     const { serve, hostsPath } = await staged({
       config: "names: { alias: { shop.demo: [shop, localhost] } }\n",

@@ -23,6 +23,7 @@ export function doorway(url: string, at: string, id = "ep_1"): Doorway {
 /** An ingress whose endpoints all send their input back. */
 export function echoing(): ForwardDeps {
   return {
+    account: "default",
     openTimeoutMs: 5000,
     log: memoryLog(),
     ingress: {

@@ -5,8 +5,10 @@ import type { Request } from "../../src/control/protocol.ts";
 import type { Rights } from "../../src/control/rights.ts";
 import { certificateReport } from "../../src/desk/certificate-report.ts";
 import { createDispatch, runOperation } from "../../src/desk/dispatch.ts";
+import { createFeed } from "../../src/desk/feed.ts";
 import type { Desk, DeskProfile } from "../../src/desk/handlers.ts";
-import { operationNames, operations } from "../../src/desk/operations.ts";
+import { type Operation, operationNames, operations } from "../../src/desk/operations.ts";
+import { createHistory } from "../../src/history/history.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { createMeter } from "../../src/model/meter.ts";
@@ -56,6 +58,7 @@ function deskWith({
 } = {}) {
   const asked: string[] = [];
   const log = memoryLog();
+  const history = createHistory();
   const common = {
     state: () => state,
     facts: () => ({
@@ -114,11 +117,27 @@ function deskWith({
       problems: [],
       warnings: [],
     }),
+    async upgrade(to) {
+      asked.push(`upgrade to ${to ?? "itself"}`);
+      return {
+        program: to ?? "/bin/ngrokd",
+        version: "1.0.0",
+        pid: 7,
+        way: "beside",
+        took_ms: 1,
+        draining: 0,
+      };
+    },
+    memory: { history, nameOf: () => undefined, feed: createFeed(history, () => undefined) },
+    dashboardLink: ({ write }) => ({ url: "http://127.0.0.1:1/", expires_seconds: 1, write }),
     log,
     ...parts,
   };
-  const dispatch = (request: Request, rights: Rights = "all"): Promise<unknown> =>
-    createDispatch(desk)(request, rights);
+  const dispatch = (
+    request: Request,
+    rights: Rights = "all",
+    isOwner: () => Promise<boolean> = async () => true,
+  ): Promise<unknown> => createDispatch(desk)(request, { rights, isOwner });
   return { desk, asked, log, dispatch };
 }
 
@@ -144,25 +163,41 @@ describe("a request", () => {
       expect({ code, message, hint }).toEqual({
         code: "usage",
         message: `This daemon does not know the command ${JSON.stringify(command)}`,
-        hint: "it knows status, list, health, refresh, reload, pause, resume, refresh-cert and set-api-key",
+        hint: "it knows status, list, health, connections, traffic, events, dashboard, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
       });
     },
   );
 
-  test.each(operationNames)("for %s of a user who may read changes nothing", async (command) => {
+  test("for a program is refused to members of the group, and done for root", async () => {
     const { dispatch, asked } = deskWith();
-    const change = operations[command].kind === "change";
-    const end = await dispatch({ command, args: ["key"] }, "read").then(
-      () => "answered",
-      ({ code, message }) => `${code}: ${message}`,
-    );
-    expect(end).toBe(
-      change
-        ? `permission: This user may ask the daemon, and not change it: "${command}" is refused`
-        : "answered",
-    );
-    expect(asked).toEqual([]);
+    const request = { command: "upgrade", args: ["/usr/bin/new"] };
+    const { code, hint } = await failure(dispatch(request, "all", async () => false));
+    expect({ code, hint, asked }).toEqual({ code: "permission", hint: "use sudo", asked: [] });
+    await dispatch(request, "all", async () => true);
+    expect(asked).toEqual(["upgrade to /usr/bin/new"]);
   });
+
+  test.each(operationNames)(
+    "for %s of another user changes nothing, and tells of nobody",
+    async (command) => {
+      const { dispatch, asked } = deskWith();
+      const { kind, isPersonal }: Operation = operations[command];
+      const end = await dispatch({ command, args: ["key"] }, "read").then(
+        () => "answered",
+        ({ code, message }) => `${code}: ${message}`,
+      );
+      const refusal =
+        kind === "read"
+          ? "This user may not see who uses the endpoints"
+          : "This user may ask the daemon, and not change it";
+      expect(end).toBe(
+        kind !== "read" || isPersonal
+          ? `permission: ${refusal}: "${command}" is refused`
+          : "answered",
+      );
+      expect(asked).toEqual([]);
+    },
+  );
 
   test("is answered as if arguments that its operation lacks were not there", async () => {
     const { dispatch } = deskWith();

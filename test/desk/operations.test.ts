@@ -20,7 +20,9 @@ describe("the table of operations", () => {
 
   test("knows the operations that only read", () => {
     const reads = operationNames.filter((name) => operations[name].kind === "read");
-    expect(reads).toEqual(["status", "list", "health"]);
+    expect(reads).toEqual(["status", "list", "health", "connections", "traffic", "events"]);
+    const personal = operationNames.filter((name) => (operations[name] as Operation).isPersonal);
+    expect(personal).toEqual(["connections", "events"]);
   });
 });
 

@@ -92,7 +92,11 @@ describe("forbiddenName", () => {
 
 describe("forbiddenZone", () => {
   const zone = (name: string) =>
-    forbiddenZone(host(name), { ...own, searched: ["Office.example."] });
+    forbiddenZone(host(name), {
+      ...own,
+      searched: ["Office.example."],
+      isPublicDomain: (zone) => ["com", "co.uk"].includes(zone),
+    });
 
   test.each([
     ["localhost", "always mean the local machine"],
@@ -100,7 +104,6 @@ describe("forbiddenZone", () => {
     ["10.in-addr.arpa", "always mean the local machine"],
     ["com", "a whole public domain"],
     ["co.uk", "a whole public domain"],
-    ["io", "a whole public domain"],
     ["ngrok.com", 'covers "api.ngrok.com", a host that ngrokd itself must reach'],
     ["corp.example", "the domain of this machine's own name"],
     ["office.example", "the domain of this machine's own name"],
@@ -109,7 +112,7 @@ describe("forbiddenZone", () => {
     expect(zone(name)).toContain(why);
   });
 
-  test.each(["team.internal", "demo", "default", "team.corp.example", "ngrok.demo"])(
+  test.each(["team.internal", "demo", "default", "team.corp.example", "ngrok.demo", "github.io"])(
     "allows *.%s",
     (name) => {
       expect(zone(name)).toBeUndefined();

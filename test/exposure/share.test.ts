@@ -27,7 +27,7 @@ describe("share", () => {
     expect(Object.fromEntries(ports)).toEqual({ "c.demo:5432": 5432 });
     expect(network.get("b.demo:80")).toEqual({
       listen: "192.0.2.1",
-      places: [{ door: "192.0.2.1:80", port: 80 }],
+      places: [{ ip: ip("192.0.2.1"), port: 80, door: "192.0.2.1:80" }],
       reason: "",
     });
   });
@@ -58,7 +58,9 @@ describe("share", () => {
       "name b.demo at 192.0.2.1 -> b.demo:80",
       "name a.demo -> a.demo:80",
     ]);
-    expect(wide.network.get("b.demo:80")?.places).toEqual([{ door: "[::]:80", port: 80 }]);
+    expect(wide.network.get("b.demo:80")?.places).toEqual([
+      { ip: ip("192.0.2.1"), port: 80, door: "[::]:80" },
+    ]);
   });
 
   test("listens on all addresses of an interface, and says if it has none", () => {
@@ -93,7 +95,9 @@ describe("share", () => {
     expect(Object.fromEntries(ports)).toMatchObject({ "a.demo:80": 9080, "b.demo:80": 9081 });
     expect(doors(exposure)["127.0.0.2:80"]).toEqual(["any -> a.demo:80"]);
     expect(doors(exposure)["0.0.0.0:9081"]).toEqual(["any -> b.demo:80"]);
-    expect(network.get("b.demo:80")?.places).toEqual([{ door: "0.0.0.0:9081", port: 9081 }]);
+    expect(network.get("b.demo:80")?.places).toEqual([
+      { ip: ip("0.0.0.0"), port: 9081, door: "0.0.0.0:9081" },
+    ]);
   });
 
   test("keeps a port of the Go program beside the shared one", () => {
@@ -105,6 +109,32 @@ describe("share", () => {
 
   test("returns equal data for endpoints in any order", () => {
     expect(shared("::", {}, {}, urls.toReversed())).toEqual(shared("::"));
+  });
+});
+
+describe("aliases of hosts on a shared port", () => {
+  const aliases = new Map([[host("a.demo"), [host("a"), host("first.demo")]]]);
+  const matches = ({ exposure }: Shared, door: string) =>
+    exposure.routes.filter((route) => route.door === door).map(({ match }) => match);
+
+  test("lead to their endpoint by Host and by SNI", () => {
+    const withAliases = shared("192.0.2.1", {}, { aliases });
+    const named = { kind: "name", host: "a.demo", aliases: ["a", "first.demo"] };
+    expect(matches(withAliases, "192.0.2.1:80")).toMatchObject([named, { host: "b.demo" }]);
+    expect(matches(withAliases, "192.0.2.1:443")).toMatchObject([named]);
+    expect(matches(withAliases, "192.0.2.1:5432")).toEqual([{ kind: "any" }]);
+  });
+
+  test("come and go with a change of routes, and no door closes", () => {
+    const [without, withThem] = [shared("0.0.0.0"), shared("0.0.0.0", {}, { aliases })];
+    for (const steps of [planned(withThem, without), planned(without, withThem)])
+      expect(steps).toEqual({
+        open: [],
+        reroute: ["0.0.0.0:443", "0.0.0.0:80"],
+        close: [],
+        reopen: [],
+      });
+    expect(planned(withThem, withThem).reroute).toEqual([]);
   });
 });
 

@@ -232,6 +232,39 @@ describe("createIngress, over real TLS", () => {
     expect(await seen.promise).toBe("aborted");
   });
 
+  test("tries a dead connection's request again, unless early bytes left with it", async () => {
+    const left: string[] = [];
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      left.push(Buffer.from(behind).toString());
+      // The first request on each pool meets a dead connection.
+      if (left.length === 2) await conn.write(accepted());
+      else conn.abort();
+    });
+    const pooled = async () => {
+      const limits = { min: 1, max: 1, idleTimeoutMs: 60_000 };
+      const one = createIngress(
+        net,
+        () => ingress.settings,
+        () => limits,
+      );
+      one.prepare();
+      while (one.stats.ready === 0) await later(2);
+      return one;
+    };
+    const silent = await pooled();
+    expect((await silent.open(target, patience(), { early: () => undefined })).kind).toBe(
+      "accepted",
+    );
+    expect(silent.stats.retries).toBe(1);
+    silent.close();
+    const eager = await pooled();
+    const error = await failure(eager.open(target, patience(), { early: () => bytes("eager") }));
+    expect(error.code).toBe("aborted");
+    expect(eager.stats.retries).toBe(0);
+    eager.close();
+    expect(left).toEqual(["", "", "eager"]);
+  });
+
   test("passes on the errors of its settings and of a dial", async () => {
     const cannot = createIngress(net, () => {
       throw new Error("not registered");

@@ -27,6 +27,7 @@ function fake(): Fake {
     closed: Promise.resolve(undefined),
     read: () => reading.promise,
     readFor: () => undefined,
+    readNow: () => undefined,
     unread: () => undefined,
     write: () => undefined,
     writeFor: () => true,

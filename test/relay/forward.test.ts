@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
+import { createHistory, type History } from "../../src/history/history.ts";
 import { createIngress } from "../../src/ingress/ingress.ts";
 import type { IngressSettings } from "../../src/ingress/ingress-dialer.ts";
 import { bindingsOf } from "../../src/model/binding.ts";
@@ -76,6 +77,112 @@ describe("forward", () => {
     expect(await early.promise).toEqual([0, undefined]);
     client.closeWrite();
     expect(await read(client)).toBe("eager");
+    await done;
+  });
+
+  test("tells a tap each byte of both directions, and how the connection ended", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.write(bytes(`<${await read(conn, 8)}>`));
+      await read(conn);
+      conn.close();
+    });
+    const told: string[] = [];
+    const tap = (conn: Conn, { key }: { key: string }) => {
+      told.push(`${"host" in conn.remote ? conn.remote.host : ""} to ${key}`);
+      return {
+        up: (chunk: Uint8Array) => void told.push(`up ${Buffer.from(chunk)}`),
+        down: (chunk: Uint8Array) => void told.push(`down ${Buffer.from(chunk)}`),
+        end: (whole: boolean) => void told.push(`end ${whole}`),
+      };
+    };
+    const first = await forwarded(ingress, { tap });
+    await first.client.write(bytes("question"));
+    await read(first.client, 10);
+    first.client.closeWrite();
+    await first.done;
+    const usual = ["127.0.0.1 to hello.demo:80", "up question", "down <question>"];
+    expect(told.splice(0)).toEqual([...usual, "end true"]);
+    const second = await forwarded(ingress, { tap });
+    await second.client.write(bytes("question"));
+    await read(second.client, 10);
+    second.client.abort();
+    await second.done;
+    expect(told).toEqual([...usual, "end false"]);
+  });
+
+  test("sends the client's first bytes with the request if early data is on", async () => {
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      await conn.write(accepted());
+      await conn.write(Buffer.concat([bytes("early: "), behind]));
+      await conn.write(bytes(`, later: ${await read(conn)}`));
+      conn.close();
+    });
+    const { client, meter, done } = await forwarded(ingress, { earlyData: true });
+    await client.write(bytes("eager"));
+    expect(await read(client, 12)).toBe("early: eager");
+    await client.write(bytes("patient"));
+    client.closeWrite();
+    expect(await read(client)).toBe(", later: patient");
+    await done;
+    expect(counts(meter)).toBe("0 of 1 open, 12 up, 28 down, 0 refused, 0 errors");
+    expect(countOf(meter.firstByte)).toBe(1);
+  });
+
+  test("sends no more than 16 KiB early, and loses nothing", async () => {
+    const data = randomBytes(300_000);
+    const early = Promise.withResolvers<number>();
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      // The rest of the request's flight may come in later pieces.
+      let seen = behind.length;
+      const hash = createHash("sha256").update(behind);
+      const answer = later(100).then(() => {
+        early.resolve(seen);
+        return conn.write(accepted());
+      });
+      for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) {
+        seen += chunk.length;
+        hash.update(chunk);
+      }
+      await answer;
+      await conn.write(bytes(hash.digest("hex")));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress, { earlyData: true });
+    await send(client, data);
+    expect(await early.promise).toBeWithin(1, 16 * 1024 + 1);
+    expect(await read(client)).toBe(sha256(data));
+    await done;
+  });
+
+  test("keeps bytes that come behind the request until it is answered", async () => {
+    const asked = Promise.withResolvers<void>();
+    const written = Promise.withResolvers<void>();
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      asked.resolve();
+      await written.promise;
+      await later(20);
+      await conn.write(accepted());
+      await conn.write(bytes(`${behind.length} early, ${await read(conn)}`));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress, { earlyData: true });
+    await asked.promise;
+    await client.write(bytes("too late"));
+    client.closeWrite();
+    written.resolve();
+    expect(await read(client)).toBe("0 early, too late");
+    await done;
+  });
+
+  test("waits for no early bytes if the endpoint speaks first", async () => {
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      await conn.write(Buffer.concat([accepted(), bytes(`${behind.length} 220 ready`)]));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress, { earlyData: true });
+    expect(await read(client)).toBe("0 220 ready");
+    client.close();
     await done;
   });
 
@@ -429,24 +536,130 @@ describe("the meter", () => {
   });
 });
 
+describe("the history of a connection", () => {
+  /** How it ended, and the steps that it reached, in their order. */
+  const story = ({ past, open }: History): string => {
+    const trace = past.at(1);
+    if (trace === undefined || open.size > 0) return "it has not ended";
+    const { connected, ready, upgraded, firstUp, firstDown, ended } = trace;
+    const steps = { connected, ready, upgraded, firstUp, firstDown, ended };
+    const reached = Object.entries(steps).filter(([, time]) => time !== undefined);
+    const inOrder = reached.sort(([, a = 0], [, b = 0]) => a - b).map(([name]) => name);
+    return `${trace.ending}: ${inOrder.join(", ")}; ${trace.bytesUp} up, ${trace.bytesDown} down`;
+  };
+  const whole = "connected, ready, upgraded, firstUp, firstDown, ended";
+
+  test("that works has all steps, and its bytes", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.write(bytes(`<${await read(conn)}>`));
+      conn.close();
+    });
+    const { client, done, history } = await forwarded(ingress);
+    await client.write(bytes("question"));
+    client.closeWrite();
+    await read(client);
+    await done;
+    expect(story(history)).toBe(`finished: ${whole}; 8 up, 10 down`);
+    expect(history.past.at(1)).toMatchObject({
+      from: "dial",
+      detail: "",
+      endpoint: "hello.demo:80",
+    });
+  });
+
+  test("that is reset says by whom", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.read();
+      await conn.write(bytes("x"));
+      conn.abort();
+    });
+    const { client, done, history } = await forwarded(ingress);
+    await client.write(bytes("hi"));
+    await ending(client);
+    await done;
+    expect(history.past.at(1)).toMatchObject({ ending: "reset", detail: "reset by the ingress" });
+  });
+
+  test("that never opened stops at the step that failed", async () => {
+    const { settings } = await fakeIngress(() => undefined);
+    const failing = await forwarded({ settings: { ...settings, port: 1 } });
+    await ending(failing.client);
+    await failing.done;
+    expect(story(failing.history)).toBe("dial: ended; 0 up, 0 down");
+    await using mute = await fakeIngress((conn) => void ending(conn));
+    const late = await forwarded(mute, { openTimeoutMs: 50 });
+    await ending(late.client);
+    await late.done;
+    expect(story(late.history)).toBe("timeout: connected, ready, ended; 0 up, 0 down");
+    await using rude = await fakeIngress(async (conn) => {
+      await conn.write(refused("ERR_NGROK_3200", "not found"));
+      conn.close();
+    });
+    const turned = await forwarded(rude);
+    await ending(turned.client);
+    await turned.done;
+    expect(story(turned.history)).toBe("refused: connected, ready, ended; 0 up, 0 down");
+    expect(turned.history.past.at(1)?.detail).toStartWith("ERR_NGROK_3200: not found");
+  });
+
+  test("whose client leaves early, or that is silent, is no failure of the endpoint", async () => {
+    const asked = Promise.withResolvers<void>();
+    await using ingress = await fakeIngress((conn) => {
+      asked.resolve();
+      void ending(conn);
+    });
+    const left = await forwarded(ingress);
+    await asked.promise;
+    left.client.abort();
+    await left.done;
+    expect(left.history.past.at(1)?.ending).toBe("left");
+    await using quietIngress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await ending(conn);
+    });
+    const quiet = createQuietWatch({ idleMs: 30, halfClosedMs: 20, tickMs: 5 });
+    const silent = await forwarded(quietIngress, { quiet });
+    await ending(silent.client);
+    await silent.done;
+    expect(silent.history.past.at(1)).toMatchObject({
+      ending: "silent",
+      detail: "nothing moved for 0.03 s",
+    });
+  });
+});
+
 /** One client of hello.demo, and the forward that carries it. */
 async function forwarded(
   { settings }: Pick<FakeIngress, "settings">,
   given: Partial<ForwardDeps & { meter: Meter; log: ReturnType<typeof memoryLog> }> = {},
 ) {
-  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
+  const {
+    meter = createMeter(),
+    log = memoryLog(),
+    openTimeoutMs = 5000,
+    earlyData = false,
+    quiet,
+    tap,
+  } = given;
   const [client, local] = await pair();
+  const history = createHistory();
   const deps = {
+    account: "default",
     ingress: createIngress(net, () => settings),
     log,
     openTimeoutMs,
+    earlyData,
+    recorder: history,
     ...(quiet && { quiet }),
+    ...(tap && { tap }),
   };
-  const done = new Promise((ended) =>
-    forward(local, binding as NonNullable<typeof binding>, meter, deps, ended),
-  );
+  const done = new Promise<void>((ended) =>
+    forward(local, binding as NonNullable<typeof binding>, meter, deps, () => ended()),
+  ).finally(history.stop);
   expect(meter.active).toBe(1);
-  return { client, meter, log, done };
+  return { client, meter, log, done, history };
 }
 
 const counts = ({ active, total, bytesUp, bytesDown, refused, errors }: Meter): string =>

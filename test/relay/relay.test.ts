@@ -9,6 +9,7 @@ import { memoryLog } from "../support/memory-log.ts";
 
 const limits: RelayLimits = {
   openTimeoutMs: 5000,
+  earlyData: false,
   idleMs: 0,
   halfClosedMs: 0,
   drainMs: 0,

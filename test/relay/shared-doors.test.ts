@@ -18,6 +18,11 @@ const port = 18080;
 const a = route("http://a.demo:18080", { kind: "name", host: host("a.demo") });
 const b = route("https://b.demo:18080", { kind: "name", host: host("b.demo") });
 const c = route("http://c.demo:18080", { kind: "name", host: host("c.demo") });
+const aliased = route("http://a.demo:18080", {
+  kind: "name",
+  host: host("a.demo"),
+  aliases: [host("db")],
+});
 const request = (name: string, path = "/"): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${name}\r\n\r\n`;
 
@@ -100,6 +105,49 @@ describe("a shared door", () => {
     await until(() => doors.open === 0);
     expect(meterOf(doors, "a.demo:18080")?.errorsBy).toMatchObject({ misdirected: 1, reset: 0 });
     expect(log.lines.at(-1)).toContain('it names the host "b.demo" on a connection to "a.demo"');
+  });
+
+  test("leads an alias to its endpoint by Host and SNI, also on a kept connection", async () => {
+    const { opened } = await fresh([aliased, b]);
+    const conn = await net.dial({ host: at, port });
+    const both = request("db:18080") + request("a.demo");
+    await conn.write(bytes(both));
+    expect(await read(conn, both.length)).toBe(both);
+    conn.close();
+    const hello = await helloFor("db");
+    const tls = await net.dial({ host: at, port });
+    await tls.write(hello);
+    expect(await read(tls, 5)).not.toBe("");
+    tls.close();
+    expect(opened).toEqual(["a.demo:18080", "a.demo:18080"]);
+  });
+
+  test("leads a client without a name to the only endpoint, with an alias too", async () => {
+    const { opened } = await fresh([aliased]);
+    const conn = await net.dial({ host: at, port });
+    await conn.write(bytes("GET / HTTP/1.0\r\n\r\n"));
+    expect(await read(conn, 4)).toStartWith("GET ");
+    conn.close();
+    expect(opened).toEqual(["a.demo:18080"]);
+  });
+
+  test("gains and loses an alias while connections of its endpoint go on", async () => {
+    const { doors } = await fresh([a]);
+    const conn = await net.dial({ host: at, port });
+    await conn.write(bytes(request("a.demo")));
+    await read(conn, 4);
+    expect(await said(request("db"))).toStartWith("HTTP/1.1 421 ");
+    await doors.apply({ reroute: [joint([aliased])] }, 0);
+    const other = await net.dial({ host: at, port });
+    await other.write(bytes(request("db")));
+    expect(await read(other, 4)).toStartWith("GET ");
+    other.close();
+    await doors.apply({ reroute: [joint([a])] }, 0);
+    expect(await said(request("db"))).toStartWith("HTTP/1.1 421 ");
+    expect(doors.draining.size).toBe(0);
+    await conn.write(bytes(request("a.demo", "/2")));
+    expect(await read(conn, 8)).toContain("GET /");
+    conn.close();
   });
 
   test("resets clients that name no host in time, and those that wait when it closes", async () => {

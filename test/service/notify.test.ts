@@ -58,6 +58,17 @@ describe("a notifier", () => {
     expect(otherwise).toEqual([]);
   });
 
+  test("sends nothing after its end: a successor speaks then", async () => {
+    const { sent, notifier } = recorded({ ...env, WATCHDOG_USEC: "3000000" });
+    notifier.status("Serving 1 endpoint");
+    await notifier.close();
+    notifier.status("Stopping");
+    notifier.ready();
+    notifier.watch(() => true);
+    await notifier.close();
+    expect(sent).toEqual(["STATUS=Serving 1 endpoint"]);
+  });
+
   test("sends a status only if it has changed, and on one line", async () => {
     const { sent, notifier } = recorded(env);
     for (const text of [

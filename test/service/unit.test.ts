@@ -69,11 +69,16 @@ describe("the systemd unit's paths", () => {
     expect(values(apart, "ExecStartPre")).toEqual([]);
   });
 
+  test("keeps the sockets of the daemon, for as many as it may have", () => {
+    expect(values(unitOf(), "FileDescriptorStoreMax")).toEqual(["65536"]);
+    expect(values(unitOf(), "Environment")).toContain("NGROKD_FD_STORE=yes");
+  });
+
   test("lets it make files only in the folders of its state and its socket", () => {
-    expect(values(unitOf(), "Environment")).toEqual(["NGROKD_CREATE_IN=/etc/ngrokd:/run"]);
+    expect(values(unitOf(), "Environment")).toContain("NGROKD_CREATE_IN=/etc/ngrokd:/run");
     expect(
       values(unitOf({ folders: ["/srv/a"], socketPath: "/run/ngrokd/x.sock" }), "Environment"),
-    ).toEqual(["NGROKD_CREATE_IN=/srv/a:/run/ngrokd"]);
+    ).toContain("NGROKD_CREATE_IN=/srv/a:/run/ngrokd");
   });
 
   test("may write to the folders of its own files, also below read-only ones", () => {

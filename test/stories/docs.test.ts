@@ -3,14 +3,18 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faultTable } from "../../src/local-cloud/faults.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { layOverUsrBin, netcat, plainSystemctl } from "../support/stand-ins.ts";
 import { endAll, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
+import { userOf } from "../support/user.ts";
 import { page } from "../support/web.ts";
 
 const docs = join(import.meta.dirname, "../../docs");
 const textOf = (file: string): string => readFileSync(join(docs, file), "utf8");
+
+/** Commands with it need a daemon that has this profile. */
+const ofProfile = "--profile work";
 
 /** The commands of a page: its blocks marked `sh`, in order. */
 const blocksOf = (file: string): string[] =>
@@ -54,20 +58,35 @@ stories("the commands in docs/", () => {
   // A failed test must not leave its daemon to the next one.
   afterEach(endAll);
 
-  test.each(["usage.md", "troubleshooting.md"])(
+  test.each(["usage.md", "api.md", "troubleshooting.md"])(
     "%s: all work, in order, beside a daemon with the endpoints of the page",
     async (file) => {
       if (Bun.which("nc") === null) layOverUsrBin({ nc: netcat });
       const { cloud, daemon } = await registered();
       await serveSamples(cloud, daemon);
       writeFileSync("/run/docs/api-key", `${cloud.apiKey}\n`);
-      const blocks = blocksOf(file);
+      const blocks = blocksOf(file).filter((block) => !block.includes(ofProfile));
       expect(blocks.length).toBeGreaterThan(0);
       for (const block of blocks) await works(block);
       expect(await daemon.stop()).toBe(0);
       await cloud.stop();
     },
   );
+
+  test("usage.md: those of a profile work beside a daemon that has it", async () => {
+    const blocks = blocksOf("usage.md").filter((block) => block.includes(ofProfile));
+    expect(blocks).toHaveLength(1);
+    const cloud = await startCloud();
+    const config = configFor(cloud);
+    writeConfig({ ...config, profiles: { work: { api: { url: cloud.apiUrl } } } });
+    writeFileSync("/run/docs/api-key", `${cloud.apiKey}\n`);
+    const daemon = await serve();
+    await until("the daemon serves", async () => (await cloud.operators()).length === 1);
+    for (const block of blocks) await works(block);
+    expect((await cloud.operators()).length).toBe(2);
+    expect(await daemon.stop()).toBe(0);
+    await cloud.stop();
+  });
 
   test("operations.md: all work, in order, with a systemd that runs ngrokd alone", async () => {
     layOverUsrBin({
@@ -90,6 +109,18 @@ stories("the commands in docs/", () => {
       operators: [operator_id],
     });
     expect((await ngrokd("service uninstall")).code).toBe(0);
+  });
+
+  test("without-root.md: all work, in order, for an ordinary user", async () => {
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    const user = userOf(cloud);
+    const script = blocksOf("without-root.md").join("\n");
+    const { code, out, err } = await user.run(["sh", "-euc", script]);
+    expect({ code, out, err }).toMatchObject({ code: 0 });
+    expect(out.match(/hello/g)?.length).toBeGreaterThan(4);
+    expect(out).toContain("FindProxyForURL");
   });
 
   test("usage.md explains every metric, and no page names one that there is not", async () => {

@@ -2,8 +2,9 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
 import { createServer as createTlsServer } from "node:tls";
+import { bridge, ip, type Neighbour, neighbour } from "../support/bridge.ts";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, type Ran, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { issue, rootCa } from "../support/pki.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
@@ -14,41 +15,21 @@ const [here, there, elsewhere] = ["10.9.1.1", "10.9.1.2", "10.9.1.9"];
 
 let cloud: Cloud;
 let daemon: Daemon;
+let other: Neighbour;
 const settings = (net: object): void => writeConfig(configFor(cloud, { net }));
-
-async function ip(words: string): Promise<void> {
-  expect([words, await run(["ip", ...words.split(" ")])]).toMatchObject([words, { code: 0 }]);
-}
-
-/** Runs a program on the other machine. */
-const neighbour = async (...command: string[]): Promise<Ran> =>
-  await run(["ip", "netns", "exec", "neighbour", ...command]);
 
 /** Asks a URL from the other machine; its name leads to `at`. */
 async function asked(url: string, at = here, ...more: string[]): Promise<string> {
   const { hostname, port, protocol } = new URL(url);
   const where = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}:${at}`;
   const curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--resolve", where];
-  const { out, err } = await neighbour(...curl, ...more, url);
+  const { out, err } = await other.run(...curl, ...more, url);
   return out + err;
 }
 
-async function machines(): Promise<void> {
-  await ip("netns add neighbour");
-  atEnd(() => ip("netns del neighbour"));
-  await ip("link add br0 type bridge");
-  atEnd(() => ip("link del br0"));
-  await ip("link add bridged type veth peer name eth0 netns neighbour");
-  atEnd(() => ip("link del bridged"));
-  await ip("link set bridged master br0 up");
-  await ip(`addr add ${here}/24 dev br0`);
-  await ip("link set br0 up");
-  await ip(`-n neighbour addr add ${there}/24 dev eth0`);
-  await ip("-n neighbour link set eth0 up");
-}
-
 async function begin(net: object): Promise<void> {
-  await machines();
+  await bridge("br0", here);
+  other = await neighbour("neighbour", { on: "br0", there });
   cloud = await startCloud();
   settings(net);
   daemon = await serve();
@@ -139,26 +120,42 @@ stories("endpoints on one address, for other machines", () => {
       const socket = new WebSocket("ws://${here}/", { headers: { host: "chat.demo" } });
       socket.onopen = () => socket.send("hello");
       socket.onmessage = ({ data }) => { console.log(data); socket.close(); };`;
-    const { out, err } = await neighbour(process.execPath, "-e", script);
+    const { out, err } = await other.run(process.execPath, "-e", script);
     expect(out + err).toBe("heard: hello\n");
   });
 
   test("TLS is led by its name, also in segments of one byte, and is never opened", async () => {
     const root = await rootCa();
     for (const name of ["safe.demo", "other.demo"]) {
-      const server = createTlsServer(await issue(root, name, { names: [name] }), (socket) => {
-        socket.on("error", () => undefined);
-        socket.end(`I am ${name}`);
-      });
+      const server = createTlsServer(
+        await issue(root, name, { names: [name, `alias.${name}`] }),
+        (socket) => {
+          socket.on("error", () => undefined);
+          socket.end(`I am ${name}`);
+        },
+      );
       await cloud.add(`tls://${name}`, `127.0.0.1:${await listening(server)}`);
     }
     await daemon.refresh();
     await daemon.becomes("safe.demo", "listening");
     await Bun.write("/run/tmp/root.pem", root.cert);
-    const { out, err } = await neighbour(process.execPath, "-e", slowTls("safe.demo"));
+    const { out, err } = await other.run(process.execPath, "-e", slowTls("safe.demo"));
     expect(out + err).toBe("I am safe.demo");
     const wrong = await asked("https://third.demo", here, "--cacert", "/run/tmp/root.pem");
     expect(wrong).toMatch(/unrecognized name/i);
+  });
+
+  test("an alias leads to its endpoint by Host and SNI, from the next reload on", async () => {
+    expect(await asked("http://uno", here, "--include")).toStartWith("HTTP/1.1 421 ");
+    const alias = { "one.demo": ["uno"], "safe.demo": ["alias.safe.demo"] };
+    writeConfig(configFor(cloud, { net: { listen_interface: "0.0.0.0" }, names: { alias } }));
+    await daemon.reload();
+    await until("the alias leads there", async () => (await asked("http://uno")) === "one");
+    expect(await asked("http://one.demo")).toBe("one");
+    const script = slowTls("alias.safe.demo");
+    const { out, err } = await other.run(process.execPath, "-e", script);
+    expect(out + err).toBe("I am safe.demo");
+    expect(await daemon.endpoint("one.demo")).toMatchObject({ aliases: ["uno"] });
   });
 
   test("a TCP endpoint whose port is taken gets one, and keeps it for ever", async () => {
@@ -194,7 +191,7 @@ stories("a port that the Go program gave to an endpoint", () => {
     for (const { id } of await cloud.api("GET", "/endpoints").then(({ endpoints }) => endpoints))
       await cloud.change(id, { upstream: told.address });
     const at = `http://${here}:9333/`;
-    const twice = async () => (await neighbour("curl", "--silent", at, at)).out;
+    const twice = async () => (await other.run("curl", "--silent", at, at)).out;
     expect(await twice()).toBe(`${here}:9333`.repeat(2));
     writeConfig(
       configFor(cloud, { net: { listen_interface: "0.0.0.0" }, forward: { rewrite_host: true } }),
@@ -254,6 +251,8 @@ stories("a change of where endpoints listen", () => {
     settings({ listen_interface: "br0" });
     await daemon.reload();
     await until("the neighbour gets in", async () => (await asked("http://two.demo")) === "two");
+    const at = async () => (await daemon.endpoint("two.demo"))?.listen_interface;
+    expect(await at()).toBe(here);
     await ip(`addr add ${elsewhere}/24 dev br0`);
     await ip(`addr del ${here}/24 dev br0`);
     await ip(`addr replace ${elsewhere}/24 dev br0`);
@@ -261,6 +260,7 @@ stories("a change of where endpoints listen", () => {
       "the neighbour gets in at the new address",
       async () => (await asked("http://two.demo", elsewhere)) === "two",
     );
+    expect(await at()).toBe(elsewhere);
     await ip(`addr del ${elsewhere}/24 dev br0`);
     const item = await until("the reason is told", async () => {
       const found = await daemon.endpoint("two.demo");

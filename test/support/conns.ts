@@ -65,6 +65,7 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
       if (next === undefined) return cut.promise;
       return promises ? Promise.resolve(next) : next;
     },
+    readNow: () => left.shift(),
     unread(chunk: Uint8Array) {
       if (chunk.length > 0) left.unshift(chunk);
     },

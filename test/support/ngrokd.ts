@@ -32,6 +32,8 @@ export interface RunOptions {
   /** Another user than root. */
   readonly as?: "nobody";
   readonly cwd?: string;
+  /** Further descriptors of a program that keeps running, from 3 on. */
+  readonly fds?: readonly number[];
 }
 
 /**
@@ -103,15 +105,13 @@ export interface Running {
 export function start(
   name: string,
   command: readonly string[],
-  { env = {}, cwd = "/" }: RunOptions = {},
+  { env = {}, cwd = "/", fds = [] }: RunOptions = {},
 ): Running {
   const child = Bun.spawn({
     cmd: [...command],
     cwd,
     env: { ...plainEnv(), ...env },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
+    stdio: ["ignore", "pipe", "pipe", ...fds],
   });
   const out = collect(child.stdout);
   const log = collect(child.stderr);
@@ -160,8 +160,8 @@ function collect(stream: ReadableStream<Uint8Array>): { text: () => string; whol
 }
 
 /**
- * The rights of the daemon under Deno, as docs/operations.md names them. It never
- * asks for more: a right that it lacks is an error.
+ * The rights of the daemon under Deno, as docs/operations.md names them. It asks
+ * for no more: a right that it lacks is an error.
  */
 export const denoRights = [
   "--no-prompt",

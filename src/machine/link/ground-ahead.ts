@@ -34,7 +34,7 @@ export async function groundAhead({
   try {
     const links = await openLinks({ net, stateFolder, log: silentLog });
     try {
-      const routes = await links.routes();
+      const routes = await links.routes(wish.device);
       // A daemon that runs has the interface already.
       return decide(routes.filter(({ device }) => device !== wish.device));
     } finally {

@@ -154,11 +154,13 @@ async function realGround(
   if (!needsDevice(wish)) return decide([]);
   try {
     state.opened ??= await state.system();
-    const decision = decide(await state.opened.routes());
+    const decision = decide(await state.opened.routes(wish.device));
     if (decision.ground.kind === "loopback") return decision;
     const { ground } = decision;
     const others = heldBy(state).filter((one) => !sameGround(one, ground));
-    const { mended, withoutIp6 } = await state.opened.hold([...others, ground]);
+    const { mended, removed = [], withoutIp6 } = await state.opened.hold([...others, ground]);
+    for (const name of removed)
+      state.log.info(`Removed the interface "${name}" that the Go program had left behind`);
     noteMended(state, mended);
     if (withoutIp6 === undefined || ground.range6 === undefined) return decision;
     const remark = `Names get no IPv6 addresses: ${withoutIp6}`;

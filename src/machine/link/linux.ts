@@ -1,6 +1,7 @@
 import { ownAddresses, type VirtualGround } from "../../exposure/ground.ts";
 import { NgrokdError } from "../../model/error.ts";
 import type { Routing, Tun } from "../../net/types.ts";
+import { goInterface } from "./go-interface.ts";
 import {
   addressesIn,
   addressRange,
@@ -12,6 +13,7 @@ import {
   prefixRange,
   questions,
   type Range,
+  removeRequest,
   routeRequest,
   routesIn,
   subnetRange,
@@ -28,9 +30,12 @@ import type { Held, LinkSystem } from "./system.ts";
 export function linuxLinks(routing: Routing): LinkSystem {
   const devices = new Map<string, Device>();
   return {
-    async routes() {
+    async routes(device) {
       const links = askFor(routing, "links", linksIn);
-      const own = new Set([...devices.values()].map(({ index }) => index));
+      const inherited = links.filter(({ name }) => routing.inherited.includes(name));
+      const left = goInterface(device, links, askFor(routing, "addresses", addressesIn));
+      const others = left === undefined ? inherited : [...inherited, left];
+      const own = new Set([...devices.values(), ...others].map(({ index }) => index));
       return foreignRoutes(askFor(routing, "routes", routesIn), links, own);
     },
     hold: async (grounds) => hold(routing, devices, grounds),
@@ -60,9 +65,11 @@ function hold(
   const wanted = Map.groupBy(grounds, ({ device }) => device);
   for (const name of devices.keys()) if (!wanted.has(name)) closeDevice(devices, name);
   const mended: string[] = [];
+  const removed: string[] = [];
   let withoutIp6: string | undefined;
   for (const [name, here] of wanted) {
     const isNew = !devices.has(name);
+    if (isNew && removeGoInterface(routing, name)) removed.push(name);
     const device = livingDevice(routing, devices, name, mended);
     try {
       withoutIp6 ??= fill(routing, device, here, mended);
@@ -71,7 +78,17 @@ function hold(
       throw error;
     }
   }
-  return { mended, withoutIp6 };
+  return { mended, removed, withoutIp6 };
+}
+
+/** Returns whether there was one. */
+function removeGoInterface(routing: Routing, name: string): boolean {
+  const links = askFor(routing, "links", linksIn);
+  const left = goInterface(name, links, askFor(routing, "addresses", addressesIn));
+  if (left === undefined) return false;
+  const { errno } = routing.ask(removeRequest(left.index));
+  if (errno !== 0) throw refused(`Cannot remove the interface "${name}" of the Go program`, errno);
+  return true;
 }
 
 function closeDevice(devices: Map<string, Device>, name: string): void {

@@ -25,6 +25,8 @@ export interface LinkFact {
   readonly index: number;
   readonly name: string;
   readonly isUp: boolean;
+  /** `tun`, `dummy`, `bridge`…; empty for a link of a driver. */
+  readonly kind: string;
 }
 
 /** An address of a link. */
@@ -50,7 +52,7 @@ export interface Range {
   readonly bits: number;
 }
 
-const [newLink, getLink, newAddress, oldAddress, getAddress] = [16, 18, 20, 21, 22];
+const [newLink, oldLink, getLink, newAddress, oldAddress, getAddress] = [16, 17, 18, 20, 21, 22];
 const [newRoute, oldRoute, getRoute] = [24, 25, 26];
 /** AF_INET and AF_INET6, by the length of an address. */
 const familyOf = (bytes: readonly number[]): number => (bytes.length === 4 ? 2 : 10);
@@ -91,6 +93,12 @@ export function upRequest(index: number): Uint8Array {
   view.setUint32(8, up, true);
   view.setUint32(12, up, true);
   return netlinkBytes({ type: newLink, head });
+}
+
+export function removeRequest(index: number): Uint8Array {
+  const head = new Uint8Array(16);
+  new DataView(head.buffer).setInt32(4, index, true);
+  return netlinkBytes({ type: oldLink, head });
 }
 
 export function addressRequest(what: "add" | "remove", index: number, range: Range): Uint8Array {
@@ -134,16 +142,22 @@ export function linksIn(messages: readonly NetlinkMessage[]): LinkFact[] {
   return messages.flatMap(({ type, body }) => {
     if (type !== newLink || body.length < 16) return [];
     const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-    const name = attributesIn(body, 16).get(3) ?? new Uint8Array();
+    const attributes = attributesIn(body, 16);
+    // IFLA_LINKINFO has IFLA_INFO_KIND.
+    const kind = attributesIn(attributes.get(18) ?? new Uint8Array(), 0).get(1);
     return [
       {
         index: view.getInt32(4, true),
-        name: new TextDecoder().decode(name).replace(/\0.*$/s, ""),
+        name: textIn(attributes.get(3)),
         isUp: (view.getUint32(8, true) & up) !== 0,
+        kind: textIn(kind),
       },
     ];
   });
 }
+
+const textIn = (value: Uint8Array = new Uint8Array()): string =>
+  new TextDecoder().decode(value).replace(/\0.*$/s, "");
 
 export function addressesIn(messages: readonly NetlinkMessage[]): AddressFact[] {
   return messages.flatMap(({ type, body }) => {

@@ -6,8 +6,11 @@ import type { AnyIp } from "../../model/ip.ts";
  * state, looks at the present one, and changes only the difference.
  */
 export interface LinkSystem {
-  /** The routes of this machine, without those of our own interfaces. */
-  routes(): Promise<readonly MachineRoute[]>;
+  /**
+   * The routes of this machine, without those of our own interfaces. One of
+   * this name that the Go program has left behind counts as ours.
+   */
+  routes(device: string): Promise<readonly MachineRoute[]>;
   /**
    * Makes the addresses of these grounds addresses of this machine, and takes
    * back those of all others. Rejects with NgrokdError; then nothing is held
@@ -25,6 +28,8 @@ export interface LinkSystem {
 export interface Held {
   /** The parts that another program had removed, as nouns. */
   readonly mended: readonly string[];
+  /** Interfaces of the Go program that were in the way. */
+  readonly removed?: readonly string[];
   /** Why there are no IPv6 addresses; undefined if there are. */
   readonly withoutIp6: string | undefined;
 }

@@ -56,9 +56,15 @@ class GuardedConn implements Conn, Waiter {
       const bytes = this.conn.readFor(this);
       if (bytes === undefined) return undefined;
       this.reader = undefined;
-      if (bytes === null) return null;
+      if (bytes === null) return this.requests.finish() ?? null;
       this.ready.push(...this.requests.take(bytes));
     }
+  }
+
+  readNow(): Uint8Array | undefined {
+    const bytes = this.conn.readNow();
+    if (bytes !== undefined) this.ready.push(...this.requests.take(bytes));
+    return this.next() ?? undefined;
   }
 
   read(): Promise<Uint8Array | null> | Uint8Array | null {
@@ -130,7 +136,7 @@ class GuardedConn implements Conn, Waiter {
     this.reader = undefined;
     if (reader === undefined) return;
     try {
-      const bytes = end === null ? null : this.readFor(reader);
+      const bytes = end === null ? (this.requests.finish() ?? null) : this.readFor(reader);
       if (bytes !== undefined) reader.arrived(bytes);
     } catch (error) {
       reader.failed(error as Parameters<Waiter["failed"]>[0]);

@@ -16,6 +16,11 @@ const lingerMs = 2000;
 export async function refuse(conn: Conn, naming: Greeted["naming"]): Promise<void> {
   const reply = replyTo(naming);
   if (reply === undefined) return conn.abort();
+  await lastWords(conn, reply);
+}
+
+/** Sends a reply, and ends the connection when the client has read it. */
+export async function lastWords(conn: Conn, reply: Uint8Array): Promise<void> {
   const timer = setTimeout(() => conn.abort(), lingerMs);
   try {
     await conn.write(reply);

@@ -4,8 +4,8 @@ import { longestHead, type RequestHead, readHead, withHost } from "./request-hea
 
 /** What is asked of each request of a connection. */
 export interface Manners {
-  /** The only host that requests may name; undefined: any. */
-  readonly only: Hostname | undefined;
+  /** The only hosts that requests may name; undefined: any. */
+  readonly only: readonly Hostname[] | undefined;
   /** Whether requests may name this host, as sent; undefined: any. */
   readonly mayName?: ((authority: string) => boolean) | undefined;
   /** The host that requests get; undefined: they keep theirs. */
@@ -19,6 +19,11 @@ export interface Manners {
 export interface RequestStream {
   /** Returns the bytes to pass on now. */
   take(bytes: Uint8Array): readonly Uint8Array[];
+  /**
+   * The client has finished. Returns the bytes of an unfinished head or line.
+   * If requests are judged, it returns none: a server might read a request.
+   */
+  finish(): Uint8Array | undefined;
   /** Sees the server's bytes. Only the reply to a request to switch counts. */
   answer(bytes: Uint8Array): void;
   readonly state: StreamState;
@@ -103,6 +108,13 @@ class Requests implements RequestStream {
     return passed;
   }
 
+  finish(): Uint8Array | undefined {
+    const { pending, manners } = this;
+    this.pending = nothing;
+    const judged = manners.only !== undefined || manners.mayName !== undefined;
+    return judged || pending.length === 0 ? undefined : pending;
+  }
+
   /** Returns the number of used bytes; undefined if more are needed. */
   private step(bytes: Uint8Array, passed: Uint8Array[]): number | undefined {
     const { place } = this;
@@ -136,8 +148,8 @@ class Requests implements RequestStream {
     const head = readHead(bytes, this.seen);
     if (head.kind === "more") return undefined;
     if (head.kind === "bad") return this.give(head.reason, bytes, passed);
-    if (only !== undefined && head.host !== undefined && head.host !== only) {
-      this.over = `it names ${head.host === "" ? "another host" : `the host "${head.host}"`} on a connection to "${only}"`;
+    if (only !== undefined && head.host !== undefined && !only.some((one) => one === head.host)) {
+      this.over = `it names ${head.host === "" ? "another host" : `the host "${head.host}"`} on a connection to "${only[0]}"`;
       return undefined;
     }
     if (head.authority !== undefined && mayName?.(head.authority) === false) {

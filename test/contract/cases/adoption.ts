@@ -89,4 +89,55 @@ export const adoption: Case[] = [
       }
     },
   },
+  {
+    name: "descriptors that are passed over a unix socket go on in another net",
+    async run(world) {
+      const { net } = world;
+      if (!canAdopt(net)) return;
+      const many = await Promise.all(
+        Array.from({ length: 600 }, () => listening(world, { host: "127.9.8.7", port: 0 })),
+      );
+      const udp = await net.udp({ host: "127.9.8.7", port: 0 }, () => undefined);
+      const fds = [...many.map(({ listener }) => listener.fd), udp.fd].flatMap((fd) => fd ?? []);
+      const path = join(world.folder, "passing.sock");
+      const passing = await net.listen({ path }, async (conn) => {
+        assert.equal(textOf((await conn.read()) ?? new Uint8Array()), "please\n");
+        await net.sendDescriptors(conn, fds);
+        conn.close();
+      });
+      const signal = AbortSignal.timeout(10_000);
+      const received = await net.receiveDescriptors(path, "please\n", signal);
+      assert.equal(received.length, 601);
+      for (const { listener } of many) listener.close();
+      udp.close();
+      const adopted = await Promise.all(
+        received.slice(0, -1).map((fd) => net.adopt(fd, (conn) => conn.close())),
+      );
+      assert.deepEqual(
+        adopted.map(({ address }) => address),
+        many.map(({ listener }) => listener.address),
+      );
+      const question = Promise.withResolvers<string>();
+      const again = await net.adoptUdp(received.at(-1) ?? -1, (bytes) =>
+        question.resolve(textOf(bytes)),
+      );
+      assert.deepEqual(again.address, udp.address);
+      const client = await net.udp({ host: "127.9.8.7", port: 0 }, () => undefined);
+      client.send(new TextEncoder().encode("still there?"), again.address);
+      assert.equal(await soon(question.promise, "the datagram"), "still there?");
+      const last = adopted.at(-1);
+      assert(last !== undefined);
+      assert.equal(await readAll(await net.dial(last.address)).then(textOf), "");
+      for (const one of [...adopted, again, client, passing]) one.close();
+    },
+  },
+  {
+    name: "a receiver of descriptors hears that there is no listener",
+    async run(world) {
+      if (!canAdopt(world.net)) return;
+      const path = join(world.folder, "nobody.sock");
+      const signal = AbortSignal.timeout(10_000);
+      await rejects("network", () => world.net.receiveDescriptors(path, "please\n", signal));
+    },
+  },
 ];

@@ -105,6 +105,27 @@ export const streams: Case[] = [
   ),
 
   ...overEach(
+    "bytes that are here are read without waiting, and their arrival is told",
+    async ({ conn, socket }, { peer }) => {
+      const told = Promise.withResolvers<void>();
+      conn.watch({ gone: () => undefined, came: told.resolve });
+      assert.equal(conn.readNow(), undefined);
+      await peer.send(socket, { text: "first" });
+      await soon(told.promise, "told of the bytes");
+      assert.equal(textOf(conn.readNow() ?? bytesOf("nothing")), "first");
+      assert.equal(conn.readNow(), undefined);
+      conn.unread(bytesOf("again "));
+      await peer.send(socket, { text: "and more" });
+      await peer.finish(socket);
+      assert.equal(textOf(conn.readNow() ?? bytesOf("nothing")), "again ");
+      assert.equal(textOf(await readAll(conn)), "and more");
+      assert.equal(conn.readNow(), undefined);
+      conn.abort();
+      assert.equal(conn.readNow(), undefined);
+    },
+  ),
+
+  ...overEach(
     "bytes and end that arrive before the first read are kept",
     async ({ conn, socket }, { peer }) => {
       await peer.send(socket, { text: "early" });

@@ -46,7 +46,9 @@ describe("aliases on lo0", () => {
     const { links, mac } = place;
     mac.addresses.push("10.200.0.1");
     await links.hold([ground]);
-    const devices = (await links.routes()).map(({ to, device }) => `${device} ${to?.bits}`);
+    const devices = (await links.routes("ngrokd0")).map(
+      ({ to, device }) => `${device} ${to?.bits}`,
+    );
     expect(devices).toEqual(["lo0 8", "lo0 32"]);
     await links.close();
     expect(mac.addresses).toEqual(["127.0.0.1", "10.200.0.1"]);
@@ -66,7 +68,7 @@ describe("aliases on lo0", () => {
     const { links, mac, crash } = place;
     mac.addresses.push("10.107.0.7", "10.207.0.1", "10.200.0.1");
     crash([ip("10.107.0.7"), ip("10.207.0.1"), ip("10.107.0.8")]);
-    const others = (await links.routes()).map(({ to, device }) => `${device} ${to?.bits}`);
+    const others = (await links.routes("ngrokd0")).map(({ to, device }) => `${device} ${to?.bits}`);
     expect({ others }).toEqual({ others: ["lo0 8", "lo0 32"] });
     expect(await links.hold([ground])).toEqual({ mended: [], withoutIp6: undefined });
     expect(mac.recorded.at(-1)).toContain(ip("10.107.0.7"));
@@ -80,7 +82,7 @@ describe("aliases on lo0", () => {
     await using place = await macAt();
     place.mac.addresses.push("10.107.0.7");
     place.crash([ip("10.107.0.7")]);
-    await place.links.routes();
+    await place.links.routes("ngrokd0");
     await place.links.close();
     expect(place.mac.addresses).toEqual(["127.0.0.1", "10.107.0.7"]);
   });

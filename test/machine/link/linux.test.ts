@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import type { VirtualGround } from "../../../src/exposure/ground.ts";
@@ -28,6 +29,90 @@ describe("an interface of Linux", () => {
   });
 });
 
+describe("the interface that the Go program leaves on Linux", () => {
+  const [go, others] = [["10.107.0.1/16", "10.107.0.9/16"], ["192.0.2.7/24"]];
+
+  test("is no network in the way, and is removed before ours is made", async () => {
+    const { routing, done } = kernelWith("dummy", go);
+    const links = linuxLinks(routing);
+    expect(await links.routes("ngrokd0")).toEqual([]);
+    expect(done).toEqual([]);
+    const ground: VirtualGround = {
+      kind: "virtual",
+      range: subnet("10.107.0.0/16"),
+      range6: undefined,
+      device: "ngrokd0",
+    };
+    expect(await links.hold([ground])).toMatchObject({ mended: [], removed: ["ngrokd0"] });
+    expect(done.slice(0, 2)).toEqual(["remove the link 7", "make ngrokd0"]);
+  });
+
+  test.each([
+    ["another kind of link", "bridge", go],
+    ["a link with addresses of others", "dummy", [...go, ...others]],
+    ["a link without an address that ends in .1", "dummy", ["10.107.0.9/16"]],
+    ["a link without addresses", "dummy", []],
+  ])("is not %s: that stays, and its network counts", async (_, kind, addresses) => {
+    const { routing, done } = kernelWith(kind, addresses);
+    expect(await linuxLinks(routing).routes("ngrokd0")).toMatchObject([{ device: "ngrokd0" }]);
+    expect(await linuxLinks(routing).routes("other0")).toHaveLength(1);
+    expect(done).toEqual([]);
+  });
+});
+
+/** A kernel with a link "ngrokd0" of number 7, and a route that leads there. */
+function kernelWith(kind: string, addresses: readonly string[]) {
+  const done: string[] = [];
+  const there = new Set([kind]);
+  const attribute = (type: number, value: readonly number[]): number[] => {
+    const padding = Array<number>((4 - (value.length % 4)) % 4).fill(0);
+    return [value.length + 4, 0, type, 0, ...value, ...padding];
+  };
+  const letters = (text: string): number[] => [...new TextEncoder().encode(text)];
+  const linkOf = (what: string): Uint8Array => {
+    const head = [0, 0, 0, 0, 7, ...Array<number>(11).fill(0)];
+    const info = attribute(18, attribute(1, letters(what)));
+    return Uint8Array.from([...head, ...attribute(3, letters("ngrokd0")), ...info]);
+  };
+  const addressOf = (text: string): Uint8Array => {
+    const [address = "", bits = ""] = text.split("/");
+    const bytes = address.split(".").map(Number);
+    return Uint8Array.from([2, Number(bits), 0, 0, 7, 0, 0, 0, ...attribute(2, bytes)]);
+  };
+  const route = [2, 16, 0, 0, 254, 2, 253, 1, 0, 0, 0, 0];
+  const to = [...attribute(1, [10, 107, 0, 0]), ...attribute(4, [7, 0, 0, 0])];
+  const [newLink, oldLink, getLink, newAddress, getAddress] = [16, 17, 18, 20, 22];
+  const [newRoute, getRoute] = [24, 26];
+  const routing: Routing = {
+    tun(name) {
+      done.push(`make ${name}`);
+      if (there.size > 0) throw new Error("there is one of this name");
+      there.add("tun");
+      return { fd: -1, close: () => undefined };
+    },
+    adoptTun: () => assert.fail("nothing is inherited"),
+    inherited: [],
+    ask(request) {
+      const is = (bodies: readonly Uint8Array[], type: number) => {
+        return { messages: bodies.map((body) => ({ type, body })), errno: 0 };
+      };
+      const type = request[4];
+      const isOld = there.has(kind);
+      if (type === getLink) return is([...there].map(linkOf), newLink);
+      if (type === getAddress) return is(isOld ? addresses.map(addressOf) : [], newAddress);
+      if (type === getRoute) return is(isOld ? [Uint8Array.from([...route, ...to])] : [], newRoute);
+      if (type === oldLink) {
+        done.push(`remove the link ${request[20]}`);
+        there.clear();
+      }
+      return is([], 0);
+    },
+    changed: () => false,
+    close: () => undefined,
+  };
+  return { routing, done };
+}
+
 /** A kernel that fails at one kind of request once there is an interface. */
 function kernelThatFails(failing: "links" | "up" | "address") {
   const open = new Set<string>();
@@ -39,8 +124,10 @@ function kernelThatFails(failing: "links" | "up" | "address") {
   const routing: Routing = {
     tun(name) {
       open.add(name);
-      return { close: () => void open.delete(name) };
+      return { fd: -1, close: () => void open.delete(name) };
     },
+    adoptTun: () => assert.fail("nothing is inherited"),
+    inherited: [],
     ask(request) {
       const type = request[4];
       if (open.size > 0 && type === failingType) return { messages: [], errno: 105 };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { guardedConn, refusalOf } from "../../../src/relay/greet/guarded-conn.ts";
+import type { Manners } from "../../../src/relay/greet/request-stream.ts";
 import { splice } from "../../../src/relay/splice.ts";
 import { host } from "../../machine/support.ts";
 import { bytes, ending, later, pair, read } from "../../support/conns.ts";
@@ -9,10 +10,10 @@ const other = "GET /2 HTTP/1.1\r\nHost: b.demo\r\n\r\n";
 const upgrade = "GET /ws HTTP/1.1\r\nHost: a.demo\r\nUpgrade: websocket\r\n\r\n";
 
 /** A client and a server with a guard between them. */
-async function guarded() {
+async function guarded(manners: Manners = { only: [host("a.demo")], rewrite: undefined }) {
   const [client, near] = await pair();
   const [far, server] = await pair();
-  const conn = guardedConn(near, { only: host("a.demo"), rewrite: undefined });
+  const conn = guardedConn(near, manners);
   return { client, server, conn, end: splice(conn, far) };
 }
 
@@ -56,6 +57,18 @@ describe("guardedConn", () => {
     client.abort();
     expect((await end).kind).toBe("aborted");
     server.close();
+  });
+
+  test.each([
+    ["passes", "rewritten", { only: undefined, rewrite: "b.demo" }, "GET /half HTTP/1.1\r\nHo"],
+    ["drops", "judged", { only: [host("a.demo")], rewrite: undefined }, ""],
+  ])("%s an unfinished head at the end of %s requests", async (_does, _kind, manners, rest) => {
+    const { client, server } = await guarded(manners);
+    await client.write(bytes("GET /half HTTP/1.1\r\nHo"));
+    client.closeWrite();
+    expect(await read(server)).toBe(rest);
+    server.close();
+    client.close();
   });
 
   test("passes a reset of the client while it is held", async () => {

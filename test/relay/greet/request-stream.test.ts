@@ -4,7 +4,7 @@ import { createRequestStream, type Manners } from "../../../src/relay/greet/requ
 import { host } from "../../machine/support.ts";
 import { bytes } from "../../support/conns.ts";
 
-const guard: Manners = { only: host("a.demo"), rewrite: undefined };
+const guard: Manners = { only: [host("a.demo")], rewrite: undefined };
 const rewriting: Manners = { only: undefined, rewrite: "a.demo" };
 const crlf = (text: string): string => text.replaceAll("\n", "\r\n");
 

@@ -1,0 +1,54 @@
+import { join } from "node:path";
+import { atEnd } from "./story.ts";
+
+/** What a load has seen: load.child.ts. */
+export interface LoadReport {
+  /** Short connections whose bytes all came back. */
+  complete: number;
+  refused: number;
+  reset: number;
+  /** Short connections that ended early. */
+  cut: number;
+  /** Short connections that brought other bytes. */
+  wrong: number;
+  longBytes: number;
+  /** Long connections that broke, or with another hash. */
+  longBroken: number;
+  /** The longest life of a short connection. */
+  longestMs: number;
+  /** Names that the hosts file did not have at some time. */
+  missingNames: string[];
+  errors: string[];
+}
+
+/** A load on endpoints that echo, from a process of its own. */
+export function startLoad(
+  { rate, long }: { rate: number; long: number },
+  targets: readonly { name: string; ip: string; port: number }[],
+): { end(): Promise<LoadReport> } {
+  const script = join(import.meta.dirname, "load.child.ts");
+  const words = targets.map(({ name, ip, port }) => `${name}=${ip}:${port}`);
+  const child = Bun.spawn([process.execPath, script, String(rate), String(long), ...words], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  atEnd(() => child.kill("SIGKILL"));
+  return {
+    async end() {
+      child.stdin.end();
+      return JSON.parse(await child.stdout.text());
+    },
+  };
+}
+
+/** The report of a load that nothing has disturbed. */
+export const undisturbed = {
+  refused: 0,
+  reset: 0,
+  cut: 0,
+  wrong: 0,
+  longBroken: 0,
+  missingNames: [],
+  errors: [],
+};
