@@ -119,10 +119,10 @@ const tests: readonly Stage[] = [
     shards: 3,
   },
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
+  ...packaging(),
   // Skipped with a reason if this machine cannot run another one, or with
   // SKIP_VM=1 (test/vm/whole-system.ts).
   { name: "A whole system", command: storyTests("./test/vm/"), report: bunReport },
-  ...packaging(),
   // Half a minute, or SOAK_MINUTES.
   { name: "Soak", command: [tool("bun"), "test/soak/main.ts"] },
   // One minute, or CHAOS_MINUTES.
