@@ -147,14 +147,15 @@ systemctl daemon-reload; systemctl restart ngrokd`);
     await vm.sh("systemctl stop talker");
   });
 
-  test("kill -9 under load: it is back, and no byte nor line of others is wrong", async () => {
+  test("kill -9 under load: nobody is refused, no byte nor line of others is wrong", async () => {
     const restarts = Number(await vm.unit("NRestarts"));
-    const seen = await vm.underLoad(20, 10, async () => {
+    const seen = await vm.underLoad(4, 4, async () => {
       await vm.sh(`kill -9 ${await vm.unit("MainPID")}`);
       await vm.until("it runs again", "systemctl is-active ngrokd", 60);
     });
     console.log("kill -9 under load:", seen);
-    expect(seen.wrong).toBe(0);
+    // Meanwhile clients wait at the sockets that systemd keeps.
+    expect(seen).toMatchObject({ refused: 0, longRefused: 0, wrong: 0 });
     expect(Number(await vm.unit("NRestarts"))).toBe(restarts + 1);
     expect(await vm.sh("sed '/^# BEGIN ngrokd/,/^# END ngrokd/d' /etc/hosts")).toBe(
       await vm.sh("cat /root/hosts.before"),
