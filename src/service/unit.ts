@@ -24,12 +24,13 @@ Type=notify
 NotifyAccess=all
 ${folderMaking(readOnly)}ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join(" ")}
 ExecReload=/bin/kill -HUP $MAINPID
-${environment(facts)}Restart=on-failure
+${environment(facts)}# Not on-failure: while the old process of \`ngrokd upgrade\` goes on, systemd does not learn how the new one has ended.
+Restart=always
 RestartSec=5
-# 3: connections were cut at a stop. Starting again would not mend: 2, the configuration is wrong; 5, a right is missing; 6, another
-# daemon is running.
+# 0 and 3: it was stopped, and with 3 connections were cut. Starting again would not mend: 2, the configuration is wrong; 5, a right is
+# missing; 6, another daemon is running.
 SuccessExitStatus=3
-RestartPreventExitStatus=2 5 6
+RestartPreventExitStatus=0 2 3 5 6
 TimeoutStartSec=60
 TimeoutStopSec=${facts.drainSeconds + stopReserveMs / 1000}
 ${watchdog}

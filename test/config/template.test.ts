@@ -88,6 +88,8 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.dashboard_address": "127.0.0.1:9999",
   "server.health_hosts": "[monitored.example]",
   "access.hosts": "[monitored.example]",
+  "inspect.endpoints": "[db.internal]",
+  "inspect.headers": "[location]",
   "net.subnet": "127.7.0.0/16",
   "net.subnet6": "off",
   "net.interface_name": "other0",
