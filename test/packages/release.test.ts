@@ -3,6 +3,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeDeb } from "../../.github/packaging/deb.ts";
+import { makeRpm } from "../../.github/packaging/rpm.ts";
 import {
   archiveOf,
   createMachine,
@@ -11,6 +13,7 @@ import {
   startRelease,
   sumLine,
 } from "../install/support.ts";
+import { released } from "./support.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const packaging = join(root, ".github/packaging");
@@ -146,3 +149,22 @@ test("the formula for Homebrew has each archive with its checksum", () => {
   expect(text).toContain('version "1.0.0"');
   rmSync(folder, { recursive: true });
 });
+
+test.skipIf(["dh", "rpmbuild"].some((name) => Bun.which(name) === null))(
+  "packages that are made in another folder have the same bytes",
+  () => {
+    const dist = mkdtempSync(join(tmpdir(), "ngrokd-other-folder-"));
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const name = `ngrokd-${version}-linux-x64.tar.gz`;
+    writeFileSync(join(dist, name), readFileSync(released("-linux-x64.tar.gz")));
+    // The time of the commit, as in the packages that are there.
+    const time = Number(run("rpm", "-qp", "--qf", "%{BUILDTIME}", released(".x86_64.rpm")));
+    const release = { version, time, dist };
+    for (const made of [makeDeb(release, "x64"), makeRpm(release, "x64")])
+      expect({
+        made,
+        same: readFileSync(made).equals(readFileSync(released(made.slice(-10)))),
+      }).toEqual({ made, same: true });
+    rmSync(dist, { recursive: true });
+  },
+);

@@ -160,8 +160,8 @@ function collect(stream: ReadableStream<Uint8Array>): { text: () => string; whol
 }
 
 /**
- * The rights of the daemon under Deno, as docs/operations.md names them. It
- * asks for no more: a right that it lacks is an error.
+ * The rights of the daemon under Deno, as in docs/operations.md. It asks for no
+ * more: a right that it lacks is an error.
  */
 export const denoRights = [
   "--no-prompt",
