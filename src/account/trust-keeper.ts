@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Loaded } from "../config/load.ts";
 import type { Problem } from "../config/problem.ts";
+import { writeFileAtomic } from "../files/atomic.ts";
 import { stampOf } from "../files/stamp.ts";
-import { loadTrust, type Trust } from "../ingress/trust.ts";
+import type { Introduction } from "../ingress/introduction.ts";
+import { loadTrust, type ShownCa, type Trust, trustOptions } from "../ingress/trust.ts";
 import { keepTrustFile } from "../ingress/trust-file.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -10,12 +12,15 @@ import { createSerial } from "../model/serial.ts";
 
 /**
  * The CAs that the ingress is verified against: the system's, those in ngrok's
- * folder, and the configured one. They are read again at every pass.
+ * folder, one that the ingress has shown, and the configured one. They are read
+ * again at every pass.
  */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
   /** The same CAs in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
+  /** Keeps an accepted CA that the ingress shows. */
+  readonly introduction: Introduction;
   /** Why files among them cannot be used, a sentence each. */
   readonly warnings: readonly string[];
   /**
@@ -30,6 +35,8 @@ export interface TrustDeps {
   readonly loaded: () => Loaded;
   readonly stateFolder: string;
   readonly log: Log;
+  /** Called when a CA that the ingress has shown is trusted. */
+  readonly changed?: () => void;
 }
 
 /** Rejects with NgrokdError if the configured CA cannot be read. */
@@ -37,12 +44,21 @@ export async function createTrustKeeper({
   loaded,
   stateFolder,
   log,
+  changed,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
   let file: { readonly path: string; readonly stamp: string } | undefined;
   let logged: readonly string[] = [];
   let wasGone = false;
   const inTurn = createSerial();
+  const shown = (): ShownCa => trustOptions(loaded().config.server).shown;
+  const introduction = createIntroduction({
+    shown,
+    log,
+    isTrusted: (pem) => trust.ca.includes(pem),
+    kept: () => rereadNow().then(changed),
+    inTurn,
+  });
   tell();
 
   return {
@@ -52,6 +68,7 @@ export async function createTrustKeeper({
     get caFile() {
       return file?.path;
     },
+    introduction,
     get warnings() {
       return trust.warnings;
     },
@@ -84,7 +101,7 @@ export async function createTrustKeeper({
     const isDeleted = isGone && wasGone;
     wasGone = isGone;
     if (isDeleted) {
-      const { ca, sources, warnings } = await loadTrust();
+      const { ca, sources, warnings } = await loadTrust({ shown: shown() });
       const warning = `The configured CA is no longer trusted, since it is gone: ${reasonOf(error)}`;
       return { ca, sources, warnings: [warning, ...leftOut(warnings)] };
     }
@@ -119,9 +136,48 @@ export async function checkTrust(next: Loaded, current: Loaded): Promise<readonl
   }
 }
 
+interface IntroductionDeps {
+  readonly shown: () => ShownCa;
+  readonly log: Log;
+  readonly isTrusted: (pem: string) => boolean;
+  readonly kept: () => Promise<void>;
+  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
+}
+
+function createIntroduction({
+  shown,
+  log,
+  isTrusted,
+  kept,
+  inTurn,
+}: IntroductionDeps): Introduction {
+  let warned = false;
+
+  return {
+    accepts: (fingerprint256) => shown().fingerprints.includes(fingerprint256),
+    keep: (pem) => inTurn(() => keep(pem)),
+  };
+
+  /** Many dials may meet the same CA at once. */
+  async function keep(pem: string): Promise<void> {
+    if (isTrusted(pem)) return;
+    const { file } = shown();
+    try {
+      await writeFileAtomic(file, pem, { mode: 0o644 });
+    } catch (error) {
+      if (!warned) log.warn(`Cannot keep the CA that the ingress has shown: ${reasonOf(error)}`);
+      warned = true;
+      return;
+    }
+    log.info(
+      `The ingress has shown a CA with a published fingerprint; it is kept in "${file}", and trusted from now on`,
+    );
+    await kept();
+  }
+}
+
 async function read({ config }: Loaded): Promise<Trust> {
-  const { ingress_ca: extra } = config.server;
-  const found = await loadTrust(extra === "" ? {} : { extra });
+  const found = await loadTrust(trustOptions(config.server));
   return { ...found, warnings: leftOut(found.warnings) };
 }
 

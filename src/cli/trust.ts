@@ -7,6 +7,7 @@ import { recordFile } from "../journal/journal.ts";
 import { reasonOf } from "../model/error.ts";
 import { createFetch } from "../net/fetch.ts";
 import { command, type Io } from "./command.ts";
+import { metText, trustShown } from "./trust-shown.ts";
 
 export default command({
   name: "trust",
@@ -14,8 +15,8 @@ export default command({
   args: {
     source: {
       type: "positional",
-      required: true,
-      description: "A PEM file, or an https URL of one",
+      required: false,
+      description: "A PEM file, or an https URL of one; without it, the CA that the ingress shows",
     },
     folder: {
       type: "string",
@@ -28,8 +29,17 @@ export default command({
       description: "Trust it even if it is not the CA that ngrok has published",
     },
   },
-  examples: [`sudo ngrokd trust ${ngrokCa.url}`, "sudo ngrokd trust ngrok-ca.crt"],
+  examples: [
+    "sudo ngrokd trust",
+    `sudo ngrokd trust ${ngrokCa.url}`,
+    "sudo ngrokd trust ngrok-ca.crt",
+  ],
   async run(args, io) {
+    if (args.source === undefined) {
+      const met = await trustShown(args.config, io);
+      io.say.result(met, metText(met));
+      return undefined;
+    }
     const fetched = /^https?:/i.test(args.source);
     const way = fetched
       ? { fetch: createFetch(io.net, (await loadConfig({ file: args.config, env: io.env })).proxy) }

@@ -140,6 +140,13 @@ const ownShape = {
         "folder of PEM files.",
       allowed: "an absolute path",
     }),
+    ingress_ca_sha256: setting(z.array(text(values.fingerprint)).default([]).readonly(), {
+      description:
+        "SHA-256 fingerprints of CAs, beside that of ngrok's own, that are trusted as soon as " +
+        "the ingress shows them.",
+      allowed: "a list of SHA-256 fingerprints of certificates in hexadecimal",
+      example: ["cfce8a27b74e0c51c654739a353e51c135260b5b977d29df67038be7ef6ff847"],
+    }),
     insecure_skip_verify: setting(z.boolean().default(false), {
       description:
         "DANGEROUS: do not verify the ingress. Anyone on the network path can then read " +

@@ -128,6 +128,14 @@ export const endpointGlob: Rule = (text) => {
 export const fieldGlob: Rule = (text) =>
   /^[!#$%&'*+\-.^_`|~\w]{1,100}$/.test(text) ? text.toLowerCase() : undefined;
 
+/** A SHA-256, `AB:CD:…`; its colons may be missing. */
+export const fingerprint: Rule = (text) => {
+  const pairs = /^(?:[0-9a-f]{2}:?){32}$/i.test(text)
+    ? text.replaceAll(":", "").toUpperCase().match(/../g)
+    : null;
+  return pairs?.join(":");
+};
+
 /** The name or the number of a user or of a group. */
 export const accountName: Rule = (text) =>
   /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;

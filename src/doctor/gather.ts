@@ -15,7 +15,7 @@ import {
 } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
-import { loadTrust } from "../ingress/trust.ts";
+import { loadTrust, trustOptions } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { defaultProfile } from "../model/profile.ts";
@@ -165,17 +165,23 @@ export async function wayToIngress(
   const { identity: found } = state.value;
   if (found.kind !== "identity") throw none("this machine has no certificate that could be shown");
   const { identity } = found;
-  const { ingress_ca: extra, insecure_skip_verify: insecureSkipVerify } = loaded.config.server;
+  const { insecure_skip_verify: insecureSkipVerify } = loaded.config.server;
   const named = loaded.origins.ingressEndpoint === "default" ? identity.ingressEndpoint : undefined;
   const address = parseHostPort(named ?? loaded.config.ingressEndpoint, 443);
   if (!address.ok)
     throw new NgrokdError("config", `The ingress's address cannot be used: ${address.reason}`);
-  const trust = await loadTrust(extra === "" ? {} : { extra });
+  const options = trustOptions(loaded.config.server);
+  const trust = await loadTrust(options);
   return {
     ...address.value,
     cert: identity.certPem,
     key: identity.keyPem,
     ca: trust.ca,
+    // The daemon will meet the same CA, and keep it.
+    introduction: {
+      accepts: (fingerprint256) => options.shown.fingerprints.includes(fingerprint256),
+      keep: () => Promise.resolve(),
+    },
     insecureSkipVerify,
     resume: true,
     via: proxyFor(address.value, loaded.proxy),

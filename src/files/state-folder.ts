@@ -28,6 +28,8 @@ export interface StateFiles {
   readonly hostsAfter: string;
   /** What is known about names beyond their addresses (see readKnownNames). */
   readonly names: string;
+  /** The CA that the ingress has shown (see ingress/introduction.ts). */
+  readonly ingressCa: string;
   /** The Go program's copy of resolv.conf. */
   readonly resolvConfGo: string;
 }
@@ -45,6 +47,7 @@ export function stateFiles(folder: string): StateFiles {
     hostsBefore: join(folder, "hosts.before"),
     hostsAfter: join(folder, "hosts.after"),
     names: join(folder, "names.json"),
+    ingressCa: join(folder, "ingress-ca.crt"),
     resolvConfGo: join(folder, "resolv.conf.bak"),
   };
 }

@@ -2,6 +2,7 @@ import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { noAnswer } from "./ingress-errors.ts";
+import { type Introduction, introduced } from "./introduction.ts";
 import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
 import { createSessions } from "./sessions.ts";
@@ -20,6 +21,8 @@ export interface IngressSettings {
   readonly ca: readonly string[];
   readonly caFile?: TlsClientOptions["caFile"];
   readonly insecureSkipVerify: boolean;
+  /** What to do with a CA that the ingress shows; undefined: nothing. */
+  readonly introduction?: Introduction | undefined;
   /** Whether handshakes may resume an earlier session. */
   readonly resume: boolean;
   /** The proxy on the way; undefined for a direct connection. */
@@ -64,14 +67,16 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     way: { connected: number | undefined } | undefined,
   ): Promise<Conn> => {
     dials += 1;
-    const { host, port, resume, via, ...tls } = settings();
+    const { host, port, resume, via, introduction, ...tls } = settings();
     const began = performance.now();
     try {
       const connected = (): void => {
         if (way !== undefined) way.connected ??= performance.now();
       };
       const own = { serverName: host, ...tls, sessions: resume ? sessions : undefined };
-      const conn = await dialHost({ host, port }, { tls: own, via, signal, connected });
+      const conn = await introduced(own, introduction, (tls) =>
+        dialHost({ host, port }, { tls, via, signal, connected }),
+      );
       trouble = undefined;
       return conn;
     } catch (error) {

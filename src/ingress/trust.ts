@@ -10,6 +10,7 @@ import {
   writeFileAtomic,
 } from "../files/atomic.ts";
 import { readLimited } from "../files/limited.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { distinguishedName } from "../model/distinguished-name.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
@@ -57,6 +58,27 @@ export interface TrustOptions {
   readonly extra?: string;
   /** May be missing. */
   readonly folder?: string;
+  /** A CA that an ingress has shown; see introduction.ts. May be missing. */
+  readonly shown?: ShownCa;
+}
+
+export interface ShownCa {
+  readonly file: string;
+  /** The SHA-256 of the CAs that count; others in the file are left out. */
+  readonly fingerprints: readonly string[];
+}
+
+/** Pure: what {@link loadTrust} needs of these settings. */
+export function trustOptions(server: {
+  readonly client_cert: string;
+  readonly ingress_ca: string;
+  readonly ingress_ca_sha256: readonly string[];
+}): TrustOptions & { shown: ShownCa } {
+  const shown = {
+    file: stateFiles(stateFolderOf(server)).ingressCa,
+    fingerprints: [ngrokCa.fingerprint256, ...server.ingress_ca_sha256],
+  };
+  return { shown, ...(server.ingress_ca === "" ? {} : { extra: server.ingress_ca }) };
 }
 
 /**
@@ -68,6 +90,7 @@ export interface TrustOptions {
 export async function loadTrust({
   extra,
   folder = trustFolder,
+  shown,
 }: TrustOptions = {}): Promise<Trust> {
   const warnings: string[] = [];
   const found: { name: string; pems: readonly string[] }[] = [
@@ -79,6 +102,7 @@ export async function loadTrust({
     if (errnoOf(error) !== "ENOENT")
       warnings.push(fileError(`Cannot read "${folder}"`, error).message);
   }
+  if (shown !== undefined) found.push({ name: shown.file, pems: await kept(shown, warnings) });
   if (extra !== undefined) found.push({ name: extra, pems: await configured(extra, warnings) });
   return {
     ca: [...new Set(found.flatMap(({ pems }) => pems))],
@@ -168,8 +192,10 @@ export function describeTlsFailure(error: NgrokdError): NgrokdError {
 /** OpenSSL's names for a chain that ends in no anchor of ours. */
 const untrusted = /^(?:UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY|SELF_SIGNED|DEPTH_ZERO_SELF_SIGNED)/;
 
+export const isUntrusted = (reason: string): boolean => untrusted.test(reason);
+
 function hintOf(reason: string, shown: PeerCertificate | undefined): string | undefined {
-  if (untrusted.test(reason)) {
+  if (isUntrusted(reason)) {
     const getIt = `\`ngrokd trust ${ngrokCa.url}\` installs it after checking its fingerprint`;
     if (shown === undefined || /\bngrok\b/i.test(shown.issuer))
       return `ngrok's CA is in no system's trust store: ${getIt}`;
@@ -204,6 +230,17 @@ function systemRoots(): readonly string[] {
     roots = system.length > 0 ? system : tls.rootCertificates;
   }
   return roots;
+}
+
+async function kept({ file, fingerprints }: ShownCa, warnings: string[]): Promise<string[]> {
+  try {
+    const { certificates } = readCertificates(await readSmallFile(file));
+    return certificates.filter((one) => fingerprints.includes(one.fingerprint256)).map(pemOf);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT")
+      warnings.push(fileError(`Cannot read "${file}"`, error).message);
+    return [];
+  }
 }
 
 async function configured(path: string, warnings: string[]): Promise<string[]> {
@@ -301,7 +338,7 @@ function readCertificates(text: string): { certificates: X509Certificate[]; brok
 }
 
 /** One spelling for one certificate, so that equal ones are equal texts. */
-function pemOf(certificate: X509Certificate): string {
+export function pemOf(certificate: X509Certificate): string {
   const lines = certificate.raw.toString("base64").match(/.{1,64}/g) ?? [];
   return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
 }

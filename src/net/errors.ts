@@ -49,15 +49,26 @@ export function tlsFailed(
   address: Address,
   cause: unknown,
   certificate?: PeerCertificate,
+  chain: readonly Uint8Array[] = [],
 ): NgrokdError {
   const reason = tlsReason(cause) ?? errnoOf(cause) ?? "UNKNOWN";
   const what = verdicts[reason] ?? mishaps[reason] ?? alertText(reason) ?? textOf(cause);
   const details = certificate === undefined ? { reason } : { reason, certificate };
-  return new NgrokdError("tls", `Cannot connect to "${addressText(address)}" over TLS: ${what}`, {
-    cause,
-    details,
-  });
+  const message = `Cannot connect to "${addressText(address)}" over TLS: ${what}`;
+  const error = new NgrokdError("tls", message, { cause, details });
+  if (chain.length > 0) chains.set(error, chain);
+  return error;
 }
+
+/** Beside the errors, since their details are printed. */
+const chains = new WeakMap<object, readonly Uint8Array[]>();
+
+/**
+ * The certificates that a server showed in a failed handshake, each DER, its
+ * own first. Nothing about them is verified.
+ */
+export const shownChain = (error: unknown): readonly Uint8Array[] =>
+  (error instanceof NgrokdError ? chains.get(error) : undefined) ?? [];
 
 /** True if TLS works and the certificate is the problem. */
 export function isVerdict(cause: unknown): boolean {

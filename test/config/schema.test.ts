@@ -7,6 +7,8 @@ const accepts = (key: string, value: unknown): boolean =>
 const settled = (key: string, value: unknown): unknown =>
   valueAt(configSchema.parse(withValueAt({}, key.split("."), value)), key.split("."));
 
+const fingerprint = Array.from({ length: 32 }, () => "CF").join(":");
+
 /** For each setting, values that it accepts and values that it rejects. */
 const cases: readonly [key: string, right: readonly unknown[], wrong: readonly unknown[]][] = [
   ["forward.open_timeout", [1, 300], [0, 301, 1.5, "10"]],
@@ -107,6 +109,11 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ["127.0.0.1", "0.0.0.0:8082", "[::]:8082", "10.0.0.1:8082", "example.com:80", ":8082", 8082],
   ],
   ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
+  [
+    "server.ingress_ca_sha256",
+    [[], [fingerprint]],
+    [["AB:CD"], [`${fingerprint}:00`], [fingerprint.replace("CF", "XX")], fingerprint],
+  ],
   ["server.cert_warn_days", [0, 3650], [-1, 3651, 1.5, "14"]],
   ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
   ["bound_endpoints.poll_interval", [1, 86_400], [0, -30, 86_401, "30s", 0.5]],
@@ -225,6 +232,7 @@ describe("the schema", () => {
         health_hosts: [],
         dashboard_address: "",
         ingress_ca: "",
+        ingress_ca_sha256: [],
         insecure_skip_verify: false,
       },
       bound_endpoints: { poll_interval: 30, selectors: ["true"] },

@@ -87,6 +87,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.health_address": "0.0.0.0",
   "server.dashboard_address": "127.0.0.1:9999",
   "server.health_hosts": "[monitored.example]",
+  "server.ingress_ca_sha256": `['${"CF".repeat(32)}']`,
   "access.hosts": "[monitored.example]",
   "inspect.endpoints": "[db.internal]",
   "inspect.headers": "[location]",

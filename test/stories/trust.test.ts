@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
@@ -121,6 +121,58 @@ stories("an ingress whose CA is not trusted", () => {
     expect((await ngrokd("undo --yes")).code).toBe(0);
     expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
     expect(existsSync("/etc/ssl/certs")).toBe(true);
+  });
+});
+
+stories("an ingress that shows a CA with a published fingerprint", () => {
+  const file = "/etc/ngrokd/ingress-ca.crt";
+  let cloud: Cloud;
+  let fingerprint: string;
+  const published = (sha256: string): void =>
+    writeConfig(configFor(cloud, { server: { ingress_ca: "", ingress_ca_sha256: [sha256] } }));
+
+  beforeAll(async () => {
+    cloud = await startCloud();
+    const about = (await (await fetch(`${cloud.apiUrl}/_cloud`)).json()) as {
+      intermediate_ca: string;
+    };
+    ({ fingerprint256: fingerprint } = new X509Certificate(about.intermediate_ca));
+    await cloud.add("http://hello.demo", page("hello").address);
+  });
+
+  test("is trusted without a step, and its CA is kept", async () => {
+    published(fingerprint);
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(await curl()).toMatchObject({ out: "hello", code: 0 });
+    expect(new X509Certificate(readFileSync(file)).fingerprint256).toBe(fingerprint);
+    const told = daemon.lines().filter(({ message }) => message.includes("has shown a CA"));
+    expect(told).toHaveLength(1);
+    expect((await daemon.status()).warnings).toEqual([]);
+    await daemon.stop();
+  });
+
+  test("a kept CA counts no more once its fingerprint is not accepted", async () => {
+    published("CF".repeat(32));
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect((await curl()).code).not.toBe(0);
+    const { code, err } = await ngrokd("trust");
+    expect(code).toBe(1);
+    expect(err).toContain("the certificate shown is of");
+    await daemon.stop();
+  });
+
+  test("`ngrokd trust` does the same without a daemon, and says what it saw", async () => {
+    rmSync(file);
+    published(fingerprint);
+    const { code, out } = await ngrokd("trust");
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringMatching(/^Now trusted: .* has shown a certificate of "CN=127\.0\.0\.1"/),
+    });
+    expect(new X509Certificate(readFileSync(file)).fingerprint256).toBe(fingerprint);
+    expect((await ngrokd("trust")).out).toMatch(/^Already trusted: /);
   });
 });
 
