@@ -24,6 +24,9 @@ Environment:
 EOF
 }
 
+# The public key of minisign that signs the releases. `make release` writes it.
+signing_key=
+
 main() {
   set -eu
   umask 022
@@ -126,7 +129,7 @@ this_system() {
   case $system in
     Linux) os=linux ;;
     Darwin) os=darwin ;;
-    *) fail "There is no ngrokd for \"$system\"" "this script knows Linux and macOS; for Windows there is an archive among the releases" ;;
+    *) fail "There is no ngrokd for \"$system\"" "it is for Linux and macOS" ;;
   esac
   case $machine in
     x86_64 | amd64) cpu=x64 ;;
@@ -176,6 +179,7 @@ fetch_archive() {
 
   say "Fetching ngrokd ${wanted:-(newest)} for $target from $url"
   download "$url/SHA256SUMS" "$temporary/SHA256SUMS"
+  check_signature
   archive='' carriage_return=$(printf '\r')
   # The last line may have no end.
   while read -r sum name || [ -n "$name" ]; do
@@ -196,6 +200,22 @@ fetch_archive() {
   [ "$actual" = "$expected" ] ||
     fail "The checksum of $archive is wrong: expected $expected, got $actual" \
       "the download was damaged or tampered with: try again, and report it if it stays"
+}
+
+# The signature tells a changed release page from the real one, as long as this
+# script is not from there.
+check_signature() {
+  if [ -z "$signing_key" ]; then
+    say "This install.sh names no signing key, so the checksums alone are checked"
+  elif ! command -v minisign >/dev/null 2>&1; then
+    say "minisign is not installed, so the checksums are checked, and not their signature"
+  else
+    download "$url/SHA256SUMS.minisig" "$temporary/SHA256SUMS.minisig"
+    signed=$(minisign -Q -V -P "$signing_key" -m "$temporary/SHA256SUMS" 2>&1) ||
+      fail "The signature of SHA256SUMS is wrong: $(printf %s "$signed" | head -n 1)" \
+        "the release page was changed, or its key was: look at the project's page before you go on"
+    say "The signature is right: $signed"
+  fi
 }
 
 # $1: URL, $2: file. One line on failure, with the downloader's own reason.

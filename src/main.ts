@@ -8,6 +8,7 @@ import {
   confinedEnvironment,
   foldersToCreateIn,
   holdingEnvironment,
+  leftDescriptors,
   passedDescriptors,
   withThreads,
 } from "./model/environment.ts";
@@ -39,7 +40,10 @@ process.on("uncaughtException", (error) => fail(error));
 process.on("unhandledRejection", (error) => fail(error));
 
 if (advice !== "") say.note(advice);
-process.exit(await run(createIo(await runtimeNet())));
+const io = createIo(await runtimeNet());
+const code = await run(io);
+if (io.next !== undefined) await become(io.next.path, io.next.env);
+process.exit(code);
 
 async function run(io: Io): Promise<number> {
   const { net, env, say } = io;
@@ -80,7 +84,7 @@ async function become(
 ): Promise<void> {
   const words = [process.argv0, ...process.argv.slice(2)];
   // Only Linux has descriptors to inherit, and the C library for it.
-  const passed = passedDescriptors(env, process.pid);
+  const passed = [...passedDescriptors(env, process.pid), ...leftDescriptors(env).values()];
   if (passed.length > 0)
     await (await import("./net/bun.ts")).becomeProgram(path, words, env, passed);
   process.execve?.(path, words, { ...(env as Record<string, string>) });
@@ -109,6 +113,7 @@ function createIo(net: Net): Io {
       return listening().hurry;
     },
     onHangUp: (listener) => listening().onHangUp(listener),
+    next: undefined,
   };
 }
 

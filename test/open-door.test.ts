@@ -120,20 +120,22 @@ describe.skipIf(process.platform !== "linux")("the release", () => {
   test("publishes the names that install.sh reads", () => {
     const [, targets = ""] = /^TARGETS \?= (.*)$/m.exec(textOf("Makefile")) ?? [];
     const archives = targets.split(" ").map((target) => `ngrokd-${version}-${target}.tar.gz`);
+    const summed = [...archives, `ngrokd-${version}.cdx.json`, `ngrokd_${version}_amd64.deb`];
+    const beside = ["install.sh", "SHA256SUMS.minisig", "ngrokd.rb"];
     const { status, err, listing } = inScratch(
       scriptOf("Collect the files of the release"),
       (at) => {
         mkdirSync(join(at, "dist"));
-        for (const name of [...archives, `ngrokd-${version}.cdx.json`, "install.sh", "ngrokd"])
+        for (const name of [...summed, ...beside, "ngrokd"])
           writeFileSync(join(at, "dist", name), name);
-        const sums = spawnSync("sh", ["-c", "sha256sum ngrokd-*.tar.gz > SHA256SUMS"], {
+        const sums = spawnSync("sh", ["-c", `sha256sum ${summed.join(" ")} > SHA256SUMS`], {
           cwd: join(at, "dist"),
         });
         expect(sums.status).toBe(0);
       },
     );
     expect({ status, err }).toEqual({ status: 0, err: "" });
-    const expected = [...archives, `ngrokd-${version}.cdx.json`, "SHA256SUMS", "install.sh"];
+    const expected = [...summed, ...beside, "SHA256SUMS"];
     expect(listing("release")).toEqual(expected.sort());
 
     const installer = textOf("install.sh");

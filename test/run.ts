@@ -84,6 +84,7 @@ const elsewhere = [
   "./test/bench/",
   "./test/soak/",
   "./test/chaos/",
+  "./test/packages/",
 ];
 const rooms = readdirSync(import.meta.dirname, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() || entry.name.endsWith(".test.ts"))
@@ -118,6 +119,7 @@ const tests: readonly Stage[] = [
     shards: 3,
   },
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
+  ...packaging(),
   // Skipped with a reason if this machine cannot run another one, or with
   // SKIP_VM=1 (test/vm/whole-system.ts).
   { name: "A whole system", command: storyTests("./test/vm/"), report: bunReport },
@@ -126,6 +128,24 @@ const tests: readonly Stage[] = [
   // One minute, or CHAOS_MINUTES.
   { name: "Chaos", command: [tool("bun"), "test/chaos/main.ts"] },
 ];
+
+/**
+ * The packages, and their tests, if this machine has the tools. In CI it has.
+ * They are built first: the tests have no network.
+ */
+function packaging(): readonly Stage[] {
+  if (!process.env.CI && ["dh", "rpmbuild"].some((name) => Bun.which(name) === null)) return [];
+  const targets = "TARGETS=linux-x64 linux-x64-musl linux-arm64";
+  return [
+    { name: "Building the packages", command: ["make", "release", targets] },
+    {
+      name: "The packages",
+      command: storyTests("./test/packages/"),
+      report: bunReport,
+      whole: true,
+    },
+  ];
+}
 
 /** A stage that takes longer is ended and has failed. */
 const longestStageMs = 30 * 60_000;

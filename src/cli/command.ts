@@ -23,6 +23,8 @@ export interface Io {
   readonly hurry: AbortSignal;
   /** From now on, SIGHUP calls this instead, unless the terminal was closed. */
   readonly onHangUp: (listener: () => void) => void;
+  /** Set by a command: this process becomes that program after it. */
+  next?: { readonly path: string; readonly env: Io["env"] } | undefined;
 }
 
 /**

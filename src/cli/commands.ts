@@ -28,6 +28,10 @@ export const commands: Tree = {
     description: summaries.connections,
     of: from(() => import("./connections.ts")),
   },
+  http: {
+    description: summaries.exchanges,
+    of: from(() => import("./http.ts")),
+  },
   tail: {
     description: "Show a line for each connection as it ends, until Ctrl-C",
     of: from(() => import("./tail.ts")),

@@ -1,5 +1,6 @@
 import { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
+import { isLoopback } from "../model/proxy.ts";
 import type { Listener } from "../net/types.ts";
 import {
   doorText,
@@ -73,6 +74,7 @@ export default command({
       own: args.own === true,
       socket: args.socket,
       pooled: !wishes.stdio,
+      judged: wishes.direct || wishes.pac,
       stop,
       hurry,
     });
@@ -80,6 +82,7 @@ export default command({
       if (wishes.stdio) await Promise.race([overStdio(session, wishes, io), aborted(stop)]);
       else {
         const doors = await openDoors(session, wishes, io);
+        for (const text of openToOthers(doors)) io.say.warn(text);
         io.say.ready(reportOf(doors, session), () => textOf(doors, session, io.say));
         await aborted(stop);
         for (const { listener } of doors) listener.close();
@@ -194,6 +197,12 @@ async function openDoors(session: Session, wishes: Wishes, io: Io): Promise<Open
   }
 }
 
+/** Pure: a sentence for each door that other machines reach. */
+const openToOthers = (doors: readonly OpenDoor[]): string[] =>
+  doors
+    .filter(({ listener: { address } }) => "host" in address && !isLoopback(address.host))
+    .map(({ listener }) => `${doorText(listener)} is open to other users and machines`);
+
 function proxyOptions(
   { way, carrier, loaded }: Session,
   { direct, pac }: Wishes,
@@ -211,7 +220,7 @@ function proxyOptions(
     log: logTo(say),
     direct: direct ? loaded.proxy : undefined,
     pac: pac
-      ? () => pacText(way.listed, { http: at("http-proxy"), socks: at("socks") })
+      ? () => pacText(way.served, { http: at("http-proxy"), socks: at("socks") })
       : undefined,
   };
 }

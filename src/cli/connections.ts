@@ -18,11 +18,16 @@ export default command({
     },
     state: { type: "string", valueHint: "state", description: "Only those open, or ended" },
     limit: { type: "string", valueHint: "n", default: "100", description: "At most so many" },
+    before: { type: "string", valueHint: "id", description: "Only older ones than this" },
   },
   examples: ["ngrokd connections", "ngrokd connections --state open", "ngrokd connections --json"],
-  async run({ host, state, limit, ...args }, io) {
-    const most = wholeFlag(limit, "limit", [1, 10_000], ["connections"]);
-    const input = { host, state: stateOf(state), limit: most };
+  async run({ host, state, limit, before, ...args }, io) {
+    const most = wholeFlag(limit, "limit", [1, 1000], ["connections"]);
+    const from =
+      before === undefined
+        ? undefined
+        : wholeFlag(before, "before", [1, 999_999_999], ["connections"]);
+    const input = { host, state: stateOf(state), limit: most, before: from };
     const reply = await daemonAt(args, io)("connections", input);
     io.say.result(reply, () =>
       reply.connections.length === 0

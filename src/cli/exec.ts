@@ -67,6 +67,7 @@ export default command({
       own: args.own === true,
       socket: args.socket,
       pooled: true,
+      judged: true,
       stop,
       hurry,
     });
@@ -109,7 +110,8 @@ async function begin(session: Session, io: Io, task: Task): Promise<Begun> {
   const { way } = session;
   const { program, words, others, variablesAlone } = task;
   // The names are those of now; an earlier list is better than none.
-  const listed = await way.fresh().catch(() => way.listed);
+  await way.fresh().catch(() => undefined);
+  const listed = way.served;
   if (variablesAlone) return await withVariables(session, io, task);
   const receivers = proxies(session, io, others);
   const begun = Promise.withResolvers<readonly [Promise<number>]>();

@@ -26,31 +26,37 @@ export async function follow(
   io: Io,
   show: (event: Event) => void,
 ): Promise<void> {
-  const { stop } = io;
-  const stopped = aborted(stop);
   const callDaemon = daemonAt(args, io);
-  let at = after;
-  let isLost = false;
-  while (!stop.aborted) {
-    const asked = callDaemon("events", { host, kinds, after: at, limit: 1000, wait });
-    const reply = await Promise.race([
-      asked.catch((error: unknown) => {
-        if (isNgrokdError(error) && passing.includes(error.code)) return error;
-        throw error;
-      }),
-      stopped,
-    ]);
+  const ask = createPatience(io, aborted(io.stop));
+  for (let at = after; ; ) {
+    const reply = await ask(() =>
+      callDaemon("events", { host, kinds, after: at, limit: 1000, wait }),
+    );
     if (reply === undefined) return;
-    if (reply instanceof Error) {
-      if (!isLost) io.say.warn(`${reasonOf(reply)}; waiting for it`);
-      isLost = true;
-      await Promise.race([sleep(retryMs), stopped]);
-      continue;
-    }
-    isLost = false;
     at = reply.next;
     for (const event of reply.events) show(event);
   }
+}
+
+/**
+ * Returns a function that asks until the daemon answers. If the daemon has
+ * ended, it waits for the next one. It returns undefined once `stopped`, the
+ * promise of `io.stop`, has settled.
+ */
+export function createPatience({ stop, say }: Pick<Io, "stop" | "say">, stopped: Promise<void>) {
+  return async <T>(ask: () => Promise<T>): Promise<T | undefined> => {
+    for (let isLost = false; !stop.aborted; isLost = true) {
+      const asked = ask().catch((error: unknown) => {
+        if (isNgrokdError(error) && passing.includes(error.code)) return error;
+        throw error;
+      });
+      const reply = await Promise.race([asked, stopped]);
+      if (!(reply instanceof Error)) return reply ?? undefined;
+      if (!isLost) say.warn(`${reasonOf(reply)}; waiting for it`);
+      await Promise.race([sleep(retryMs), stopped]);
+    }
+    return undefined;
+  };
 }
 
 /** Of a daemon that starts again, or is very busy. */

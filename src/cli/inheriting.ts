@@ -2,11 +2,15 @@ import process from "node:process";
 import { createInheritance, type LiveInheritance } from "../daemon/inheritance.ts";
 import type { Starter } from "../daemon/parts.ts";
 import { createEstate, type Estate } from "../handover/estate.ts";
-import { inheritedBy } from "../handover/inherited.ts";
+import type { Held } from "../handover/handover.ts";
+import { inheritedBy, leftText } from "../handover/inherited.ts";
 import { checkProgram, environmentOfNext, ownProgram, startProgram } from "../handover/program.ts";
 import { invitationIn, successorVariable } from "../handover/protocol.ts";
 import { storeSocket, storeWith } from "../handover/store.ts";
 import { succeed } from "../handover/succeeding.ts";
+import { inPlaceVariable } from "../model/environment.ts";
+import type { Net } from "../net/types.ts";
+import { version } from "../version.ts";
 import type { Io } from "./command.ts";
 
 /** What a daemon has at its start. */
@@ -31,7 +35,7 @@ export async function inheritEverything({ net, env }: Io): Promise<Inherited> {
   estate.inherit(held);
   const invitation = invitationIn(env[successorVariable]);
   const heritage = invitation === undefined ? undefined : await succeed(net, invitation);
-  if (heritage !== undefined)
+  if (heritage?.invitation.way === "beside")
     estate.inherit(
       await heritage.descriptors().catch(async (error: unknown) => {
         await heritage.fail(error);
@@ -67,10 +71,43 @@ export async function reportFailure<T>(
   }
 }
 
-/** How this daemon starts the next one. */
+/**
+ * Shows the daemon that has invited this one that it could start. Returns false
+ * if this is no rehearsal.
+ */
+export async function rehearsed({ inheritance: { heritage } }: Inherited): Promise<boolean> {
+  if (heritage?.invitation.way !== "rehearsal") return false;
+  await heritage.ready(version, () => undefined);
+  heritage.close();
+  await heritage.ended;
+  return true;
+}
+
+/** The open sockets, for the program that this process becomes. */
+export async function copiesOf(
+  { held }: Pick<Estate, "held">,
+  net: Pick<Net, "heritableCopy">,
+): Promise<Held[]> {
+  const copies: Held[] = [];
+  for (const { key, fd } of held) {
+    const copy = await net.heritableCopy(fd);
+    if (copy !== undefined) copies.push({ key, fd: copy });
+  }
+  return copies;
+}
+
+/** The environment of a program that goes on with these descriptors. */
+export const inPlaceEnvironment = ({ env }: Io, held: readonly Held[]): Record<string, string> =>
+  environmentOfNext(env, { [inPlaceVariable]: leftText(held) });
+
+/**
+ * How this daemon starts the next one. Only systemd goes on with another
+ * process. For all others the end of this one would be the end of the service:
+ * for launchd, containers, and a terminal.
+ */
 export function starterFor({ env }: Io): Starter {
   return {
-    way: "beside",
+    way: (env.NOTIFY_SOCKET ?? "") === "" ? "rehearsal" : "beside",
     own: () => ownProgram().path,
     check: checkProgram,
     start: (program, more) =>

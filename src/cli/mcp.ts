@@ -29,7 +29,7 @@ export default command({
   },
 });
 
-/** Has a tool for each operation that only reads. */
+/** Has a tool for each operation that only reads, and no content. */
 function serverFor(callDaemon: Call, pending: Set<Promise<unknown>>): McpServer {
   const server = new McpServer(
     { name: "ngrokd", version },
@@ -40,8 +40,8 @@ function serverFor(callDaemon: Call, pending: Set<Promise<unknown>>): McpServer 
     },
   );
   for (const name of operationNames) {
-    const { kind, summary, input, help }: Operation = operations[name];
-    if (kind !== "read") continue;
+    const { kind, isContent, summary, input, help }: Operation = operations[name];
+    if (kind !== "read" || isContent === true) continue;
     const explained = Object.entries(help).map(([argument, text]) => `${argument}: ${text}.`);
     const config = {
       description: [`${summary}.`, ...explained].join("\n"),

@@ -16,7 +16,15 @@ import { createNotifier, type Notifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command, type ExitCode, type Io } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
-import { type Inherited, inheritEverything, reportFailure, starterFor } from "./inheriting.ts";
+import {
+  copiesOf,
+  type Inherited,
+  inheritEverything,
+  inPlaceEnvironment,
+  rehearsed,
+  reportFailure,
+  starterFor,
+} from "./inheriting.ts";
 
 /** How long the readiness of the service waits for the first names. */
 const namesPatienceMs = 5000;
@@ -42,6 +50,7 @@ export default command({
 
 async function serve(io: Io, source: LoadOptions, inherited: Inherited): Promise<ExitCode> {
   const loaded = await loadConfig(source);
+  if (await rehearsed(inherited)) return exitCodes.ok;
   const secrets = new Set(keysOf(loaded));
   const log = logOf(io, loaded, secrets);
   await warn(io, loaded, log);
@@ -71,8 +80,12 @@ async function serve(io: Io, source: LoadOptions, inherited: Inherited): Promise
   if (left !== undefined) {
     // The successor speaks with systemd from now on.
     await notifier.close();
+    await stored();
+    const copies = left.way === "rehearsal" ? await copiesOf(inherited.estate, io.net) : [];
     const { cut } = await daemon.leave(io);
     log.flush();
+    if (left.way === "rehearsal" && !io.stop.aborted)
+      io.next = { path: left.program, env: inPlaceEnvironment(io, copies) };
     return cut === 0 ? exitCodes.ok : exitCodes.cut;
   }
   notifier.stopping(daemon.drainMs() + stopReserveMs);

@@ -1,6 +1,7 @@
 import { connectionLine } from "../terminal/history-text.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
+import { followExchanges } from "./exchanges.ts";
 import { follow } from "./follow.ts";
 
 export default command({
@@ -13,9 +14,17 @@ export default command({
       valueHint: "host",
       description: "Only this endpoint: its host name, or host:port",
     },
+    http: {
+      type: "boolean",
+      description: "A line for each HTTP exchange instead, of inspected endpoints",
+    },
   },
   examples: ["ngrokd tail", "ngrokd tail hello.demo --json"],
-  async run({ host, ...args }, io) {
+  async run({ host, http, ...args }, io) {
+    if (http === true) {
+      await followExchanges(host, args, io);
+      return 0;
+    }
     const kinds = "connection.ended";
     const { next } = await daemonAt(args, io)("events", { limit: 1 });
     await follow({ host, kinds, after: next }, args, io, (event) => {

@@ -132,6 +132,10 @@ export const fingerprint: Rule = (text) => {
   return pairs?.join(":");
 };
 
+/** The name of a header field, in lower case. `*` stands for any characters. */
+export const fieldGlob: Rule = (text) =>
+  /^[!#$%&'*+\-.^_`|~\w]{1,100}$/.test(text) ? text.toLowerCase() : undefined;
+
 /** The name or the number of a user or of a group. */
 export const accountName: Rule = (text) =>
   /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;

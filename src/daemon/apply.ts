@@ -58,6 +58,7 @@ export async function apply(
   if (jobs.has("health")) await health.move();
   if (jobs.has("web")) await parts.web.move();
   if (jobs.has("dns")) await parts.naming.settle();
+  if (jobs.has("inspect")) parts.inspector.settle();
   if (jobs.has("poll")) accounts.kick();
 }
 

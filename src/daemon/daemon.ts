@@ -91,7 +91,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await lock?.close();
     throw error;
   }
-  await health.start();
+  // A successor goes on with the sockets of these two as well.
+  await Promise.all([health.start(), web.start()]);
   const firstNames = new Map(accounts.all.map((one) => [one, Promise.withResolvers<void>()]));
   const passed = (one: Member): void => {
     chronicle();
@@ -101,7 +102,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const served = Promise.all([...firstNames.values()].map(({ promise }) => promise)).then(() => {});
   const control = lock ?? (await open());
   if (inheritance !== undefined) await enter(core, inheritance, served);
-  await web.start();
   settings.follow(async (jobs) => {
     await apply(parts, jobs);
     chronicle();

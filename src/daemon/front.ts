@@ -12,6 +12,7 @@ import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import { reloadUnlessStopping } from "./apply.ts";
 import type { Handover } from "./handover.ts";
+import { inspectionOf } from "./inspection.ts";
 import { type AccountStates, createOpening } from "./opening.ts";
 import type { Parts } from "./parts.ts";
 import { currentState, factsOf, liveness, memberFacts, memberState } from "./telling.ts";
@@ -58,6 +59,7 @@ function deskOf(
     upgrade: handover.upgrade,
     names: parts.names,
     memory: memoryOf(parts),
+    inspection: inspectionOf(parts),
     dashboardLink: (how) => web().link(how),
     log: parts.options.log,
   };

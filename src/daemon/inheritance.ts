@@ -28,6 +28,8 @@ export interface Inheritance {
 
 export interface LiveInheritance extends Inheritance {
   predecessor: Inheritance["predecessor"];
+  /** Takes traffic of the old daemon, by the key of its binding. */
+  take: (key: string, change: Meter) => void;
 }
 
 export function createInheritance(estate: Estate, heritage: Heritage | undefined): LiveInheritance {
@@ -39,6 +41,7 @@ export function createInheritance(estate: Estate, heritage: Heritage | undefined
     heritage,
     hasDoors,
     predecessor: undefined,
+    take: () => undefined,
     list(account) {
       const list = parseLastList(factsOf(account)?.list ?? "");
       return list.ok ? list.value : undefined;
@@ -54,27 +57,29 @@ export async function comeIntoHeritage(
   inheritance: LiveInheritance,
   { relay, accounts }: { relay: Relay; accounts: Accounts },
 ): Promise<void> {
-  const { heritage, estate, hasDoors } = inheritance;
+  const { heritage, estate } = inheritance;
   if (heritage === undefined) return;
-  if (hasDoors && relay.present.size === 0)
+  if (heritage.facts.doors > 0 && relay.present.size === 0)
     throw new NgrokdError("refused", "it serves no endpoint, and the running daemon does");
   const { facts } = heritage;
   for (const member of accounts.all) {
     const found = facts.accounts.find(({ name }) => name === member.name);
     if (found !== undefined) member.board.publish(stateFrom(found));
   }
-  add(relay, facts.meters);
+  inheritance.take = relay.add;
+  add(inheritance, facts.meters);
   const { strangers, departed } = relay.stats();
   addChange(strangers, meterFrom(facts.strangers));
   addChange(departed, meterFrom(facts.departed));
   const active = activeIn(facts.meters);
   await heritage.ready(version, ({ open, meters }) => {
-    add(relay, meters);
+    add(inheritance, meters);
     note(active, meters);
     inheritance.predecessor = open > 0 ? { pid: facts.pid, connections: open } : undefined;
     if (open > 0) return;
     // Its end took its last connections with it.
-    for (const [key, count] of active) relay.add(key, { ...meterFrom(noTraffic), active: -count });
+    for (const [key, count] of active)
+      inheritance.take(key, { ...meterFrom(noTraffic), active: -count });
     active.clear();
   });
   estate.discard();
@@ -88,8 +93,8 @@ function stateFrom({ state }: AccountFacts) {
   return { phase, reason, hint, lastPass: { ...pass, at: later(moment(), -agoMs) } };
 }
 
-function add(relay: Relay, meters: Meters): void {
-  for (const [key, change] of Object.entries(meters)) relay.add(key, meterFrom(change));
+function add({ take }: LiveInheritance, meters: Meters): void {
+  for (const [key, change] of Object.entries(meters)) take(key, meterFrom(change));
 }
 
 function activeIn(meters: Meters): Map<string, number> {
@@ -115,5 +120,3 @@ const noTraffic = {
   lastActivity: 0,
   lastError: "",
 } satisfies Parameters<typeof meterFrom>[0];
-
-export type MeterChanges = ReadonlyMap<string, Meter>;

@@ -27,6 +27,8 @@ export type Job =
   | "dns"
   /** Who may reach the endpoints from other machines. */
   | "network"
+  /** Forget exchanges that may not be kept any more. */
+  | "inspect"
   /** Ask for a pass. */
   | "poll";
 
@@ -64,6 +66,9 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "dns.enabled": ["dns", "poll"],
   "dns.listen": ["dns"],
   "dns.manage_resolv_conf": ["dns"],
+  "inspect.endpoints": ["inspect"],
+  "inspect.exchanges": ["inspect"],
+  "inspect.minutes": ["inspect"],
   "net.listen_interface": ["network", "poll"],
   "net.start_port": ["poll"],
   "net.overrides": ["network", "poll"],

@@ -4,7 +4,7 @@ import type { Health } from "../desk/health-life.ts";
 import type { Successor } from "../handover/leaving.ts";
 import { type EstateFacts, type Meters, protocolVersion } from "../handover/protocol.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
-import { changeOf, copyOf, isNothing } from "../model/meter-change.ts";
+import { addChange, changeOf, copyOf, isNothing } from "../model/meter-change.ts";
 import { moment, msBetween } from "../model/moment.ts";
 import { version } from "../version.ts";
 import type { Web } from "../web/web.ts";
@@ -29,6 +29,7 @@ export function estateFacts(parts: Parts): { facts: EstateFacts; known: Known } 
     protocol: protocolVersion,
     version,
     pid: process.pid,
+    doors: relay.present.size,
     keys: options.inheritance?.estate.held.map(({ key }) => key) ?? [],
     accounts: accounts.all.map((member) => accountFacts(parts, member)),
     meters: Object.fromEntries(meters.map(([key, { told }]) => [key, told])),
@@ -87,28 +88,44 @@ export async function leave(
   await parts.web.close();
   await relay.leave();
   const { open } = relay.stats();
-  log.info(
-    `pid ${successor.pid} (ngrokd ${successor.version}) has taken over` +
-      (open === 0 ? "" : `; ${open} open connections continue here`),
-  );
-  const handoverMs = settings.current.config.forward.handover_timeout * 1000;
-  relay.limits({ ...relayLimits(settings.current.config), drainMs: handoverMs });
+  const { config } = settings.current;
+  const isBeside = successor.way === "beside";
+  log.info(leavingText(successor, open));
+  const handoverMs = config.forward.handover_timeout * 1000;
+  if (isBeside) relay.limits({ ...relayLimits(config), drainMs: handoverMs });
   const ended = new AbortController();
-  const cut = cutAfter([aborted(stop), successor.stopped], drainMs(parts), hurry, ended.signal);
+  const causes = isBeside ? [aborted(stop), successor.stopped] : [aborted(stop)];
+  const cut = cutAfter(causes, drainMs(parts), hurry, ended.signal);
+  const before = predecessorOf(parts, known, causes);
   const drained = relay.drain(cut);
   const reported = report(parts, successor, known, ended.signal);
   const end = await drained;
+  // Its traffic and the end of it go through this process.
+  await Promise.race([before, aborted(hurry)]);
   ended.abort();
   await reported;
   await passed;
   parts.history.stop();
+  if (!isBeside && stop.aborted) {
+    // This process does not become the next program, but ends.
+    await naming.stop();
+    await machine.clear();
+  }
   // The successor owns the hosts file by now, so this changes nothing there.
   await machine.release();
   await link.close();
   await health.close();
   successor.close();
-  log.info(end.cut === 0 ? "Ended after a handover" : `Ended; ${end.cut} connections were cut`);
+  if (isBeside || end.cut > 0)
+    log.info(end.cut === 0 ? "Ended after a handover" : `${end.cut} connections were cut`);
   return end;
+}
+
+function leavingText({ way, pid, program, version }: Successor, open: number): string {
+  const connections = `${open} open ${open === 1 ? "connection" : "connections"}`;
+  if (way === "rehearsal") return `Becoming "${program}" (ngrokd ${version}) after ${connections}`;
+  const rest = open === 0 ? "" : `; ${connections} may finish here`;
+  return `pid ${pid} (ngrokd ${version}) has taken over${rest}`;
 }
 
 export interface Leave {
@@ -116,6 +133,27 @@ export interface Leave {
   readonly known: Known;
   readonly stop: AbortSignal;
   readonly hurry: AbortSignal;
+}
+
+/**
+ * The daemon before this one, which may have connections for longer. Its
+ * traffic counts as this one's, and a stop is passed on. Settles at its end.
+ */
+async function predecessorOf(
+  { options, relay }: Parts,
+  known: Known,
+  causes: readonly Promise<void>[],
+): Promise<void> {
+  const { inheritance } = options;
+  if (inheritance?.heritage === undefined) return;
+  const { heritage } = inheritance;
+  inheritance.take = (key, change) => {
+    const entry = known.get(key);
+    if (entry === undefined) relay.add(key, change);
+    else addChange(entry.meter, change);
+  };
+  void Promise.race(causes).then(() => heritage.close());
+  await heritage.ended;
 }
 
 /** Aborts with `hurry`, and `ms` after any of the causes. */
@@ -137,7 +175,7 @@ const reportMs = 500;
 
 /** Tells the successor what happens on the connections here, until the end. */
 async function report(
-  { relay }: Parts,
+  { relay, options }: Parts,
   successor: Successor,
   known: Known,
   ended: AbortSignal,
@@ -147,7 +185,7 @@ async function report(
     await sleep(told < 0 ? 0 : reportMs, undefined, { signal: ended }).catch(() => undefined);
     isLast = ended.aborted;
     const meters = changes(known);
-    const { open } = relay.stats();
+    const open = relay.stats().open + (options.inheritance?.predecessor?.connections ?? 0);
     if (open === told && Object.keys(meters).length === 0) continue;
     told = open;
     const sent = await successor.report({ open, meters }).then(

@@ -42,14 +42,14 @@ export function createOpening(
 
 async function open(
   conn: Conn,
-  [text]: readonly string[],
+  [text, ...flags]: readonly string[],
   rights: Rights,
   { net, relay, guard, accounts, log }: OpeningDeps,
 ): Promise<void> {
   if (rights !== "all")
     throw new NgrokdError("permission", "This user may ask the daemon, and not use its identity");
   if (text === undefined) return await reply(conn, { success: true, data: {} }, "end");
-  const target = targetOf(text, accounts());
+  const target = targetOf(text, ofProfile(flags, accounts()));
   const { binding } = target;
   const framed = new FramedConn(conn);
   const refusal = guard.judgeUser(framed, (await net.userOf(conn))?.uid, binding);
@@ -76,6 +76,12 @@ async function open(
 
 /** What the ingress has said is the daemon's to log. */
 const accepted = { endpoint_id: "", proto: "", notices: [] };
+
+/** Those of `--profile=NAME`, or all. */
+function ofProfile(flags: readonly string[], accounts: readonly AccountStates[]) {
+  const names = flags.flatMap((flag) => /^--profile=(.*)$/.exec(flag)?.[1] ?? []);
+  return names.length === 0 ? accounts : accounts.filter(({ account }) => names.includes(account));
+}
 
 /** The first account with such an endpoint, as for names. */
 function targetOf(text: string, accounts: readonly AccountStates[]): Target {

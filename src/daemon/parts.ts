@@ -13,6 +13,7 @@ import { stateFolderOf } from "../files/state-folder.ts";
 import type { Child } from "../handover/leaving.ts";
 import type { Way } from "../handover/protocol.ts";
 import { createHistory, type History } from "../history/history.ts";
+import { createInspector, type Inspector } from "../inspect/inspect.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
@@ -28,14 +29,14 @@ import type { State } from "../model/state.ts";
 import { createNames, type Names, type NamesDeps } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
 import { memoryLimit } from "../net/memory.ts";
-import type { Net } from "../net/types.ts";
+import { addressText, type Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
-import { createRelay, type Relay } from "../relay/relay.ts";
+import { createRelay, type Relay, type RelayOptions } from "../relay/relay.ts";
 import { type Accounts, createAccounts, type Member } from "./accounts.ts";
 import type { LiveInheritance } from "./inheritance.ts";
 import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
-import { relayLimits } from "./relay-settings.ts";
+import { inspectSettings, relayLimits } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";
@@ -76,6 +77,7 @@ export interface Parts {
   readonly trust: TrustKeeper;
   readonly guard: Guard;
   readonly history: History;
+  readonly inspector: Inspector;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
@@ -110,6 +112,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
   const history = createHistory();
+  const inspector = createInspector(() => inspectSettings(current().config));
   const relay = createRelay({
     net,
     log,
@@ -119,6 +122,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     memory: memoryLimit(),
     guard,
     recorder: history,
+    tap: tapOf(inspector),
   });
   const machine = machineOf(options, stateFolder);
   const link = linkOf(options, { loaded: current, stateFolder, machine });
@@ -158,8 +162,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     },
     changed: (member) => tellRelay({ trust, relay, accounts }, member),
   });
-  const core = { options, settings, way, trust, guard };
-  return { ...core, history, relay, machine, names, naming, link, serving, accounts };
+  const core = { options, settings, way, trust, guard, history, inspector };
+  return { ...core, relay, machine, names, naming, link, serving, accounts };
 }
 
 function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {
@@ -204,6 +208,14 @@ function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boo
     isOwn,
   });
 }
+
+/** TLS is never opened, so only plain HTTP can be read. */
+const tapOf =
+  (inspector: Inspector): NonNullable<RelayOptions["tap"]> =>
+  ({ remote }, { proto, key, host }) =>
+    proto === "http"
+      ? inspector.reader({ endpoint: key, host, client: addressText(remote) })
+      : undefined;
 
 function namesOf(
   parts: Pick<NamesDeps, "stateFolder" | "changed" | "log"> & {

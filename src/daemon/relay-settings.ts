@@ -1,4 +1,5 @@
 import type { Config } from "../config/schema.ts";
+import type { InspectSettings } from "../inspect/inspect.ts";
 import type { RelayLimits } from "../relay/relay.ts";
 
 /** Pure: the limits of the relay by these settings. */
@@ -18,6 +19,19 @@ export function relayLimits({ forward, access, names }: Config): RelayLimits {
       perEndpoint: infiniteIfZero(forward.max_connections_per_endpoint),
     },
     pool: { min: Math.min(min, max), max, idleTimeoutMs: seconds * 1000 },
+  };
+}
+
+/** Pure: the exchanges that are read and kept by these settings. */
+export function inspectSettings({ inspect }: Config): InspectSettings {
+  const { endpoints, headers, queries, body_bytes, exchanges, minutes } = inspect;
+  return {
+    endpoints,
+    headers,
+    queries,
+    bodyBytes: body_bytes,
+    count: exchanges,
+    ms: minutes * 60_000,
   };
 }
 

@@ -52,6 +52,7 @@ export async function stop(
   const { cut } = await relay.drain(hurry);
   await Promise.race([heritage?.ended, sleep(drainMs(parts) + graceMs, undefined, { ref: false })]);
   parts.history.stop();
+  parts.inspector.stop();
   await link.close();
   await health.close();
   await parts.web.close();

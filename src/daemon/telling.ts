@@ -174,7 +174,7 @@ export function passHooks(parts: PartsWithServers, member: Member, onEnd: () => 
   return {
     async before() {
       await health.start();
-      await parts.web.start();
+      await parts.web.retry();
       await trust.reread();
       tellRelay(parts, member);
     },

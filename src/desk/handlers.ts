@@ -8,6 +8,7 @@ import type { PassResult } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
 import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
+import { exchanges, type Inspection, replay } from "./exchanges.ts";
 import type { Link } from "./history-schemas.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
@@ -49,6 +50,7 @@ export interface Desk {
     pause(subject: string, paused: boolean): Promise<boolean>;
   };
   readonly memory: Memory;
+  readonly inspection: Inspection;
   /** Throws NgrokdError `refused` if there is no dashboard. */
   readonly dashboardLink: (how: { readonly write: boolean }) => Link;
   readonly log: Log;
@@ -94,6 +96,8 @@ export const handlers: Handlers = {
   connections: (desk, input) => connections(desk.memory, input),
   traffic: (desk, input) => traffic(desk.memory, input),
   events: (desk, input) => events(desk.memory, input),
+  exchanges: (desk, input) => exchanges(desk.inspection, input),
+  replay: (desk, input) => replay(desk.inspection, input),
   dashboard: ({ dashboardLink }, { write = false }) => dashboardLink({ write }),
   refresh,
   reload,

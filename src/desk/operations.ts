@@ -4,6 +4,7 @@
  * read it; handlers.ts has the function of each row.
  */
 import * as z from "zod/mini";
+import { exchangesSchema, replaySchema } from "./exchange-schemas.ts";
 import { connectionsSchema, eventsSchema, linkSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
@@ -30,6 +31,10 @@ export interface Operation {
    * machine may not ask it.
    */
   readonly isPersonal?: boolean;
+  /**
+   * It tells what programs have said to each other. Assistants may not ask it.
+   */
+  readonly isContent?: boolean;
   /** The arguments, by name; each is a flag but for {@link word}. */
   readonly input: z.ZodMiniObject;
   /** The argument that is a word on a command line. */
@@ -97,13 +102,15 @@ export const operations = {
     input: z.object({
       host,
       state: z.optional(z.enum(["open", "ended"])),
-      limit: whole(1, 10_000),
+      limit: whole(1, 1000),
+      before: whole(1, Number.MAX_SAFE_INTEGER),
     }),
     word: "host",
     help: {
       host: hostHelp,
       state: "Only those that are open, or that have ended",
       limit: "The most connections of the reply; 100 if it is not given",
+      before: "Only older ones than this `id`",
     },
     reply: connectionsSchema,
     patienceMs: short,
@@ -143,6 +150,30 @@ export const operations = {
     },
     reply: eventsSchema,
     patienceMs: short,
+  },
+  exchanges: {
+    summary: summaries.exchanges,
+    kind: "read",
+    isPersonal: true,
+    isContent: true,
+    input: z.object({ host, after: whole(0, Number.MAX_SAFE_INTEGER), bodies: flag }),
+    word: "host",
+    help: {
+      host: hostHelp,
+      after: "The `next` of an earlier reply: only what came later; without it the last ones",
+      bodies: "Also the bodies, as far as they are kept",
+    },
+    reply: exchangesSchema,
+    patienceMs: short,
+  },
+  replay: {
+    summary: summaries.replay,
+    kind: "change",
+    input: z.object({ id: whole(0, Number.MAX_SAFE_INTEGER) }),
+    word: "id",
+    help: { id: "The number of the exchange" },
+    reply: replaySchema,
+    patienceMs: long,
   },
   dashboard: {
     summary: summaries.dashboard,

@@ -140,14 +140,14 @@ export function trafficRecord(
   const isMeant = (endpoint: string): boolean => of === undefined || isOf(endpoint, of);
   const total = emptyColumns(slots);
   const endpoints = new Map<string, Columns>();
-  for (const row of series.since(from)) {
-    if (!isMeant(row.endpoint) || row.second >= now) continue;
+  series.since(from, (row) => {
+    if (!isMeant(row.endpoint) || row.second >= now) return;
     addRow(total, slotOf(row.second), row);
-    if (!each) continue;
+    if (!each) return;
     const own = endpoints.get(row.endpoint) ?? emptyColumns(slots);
     endpoints.set(row.endpoint, own);
     addRow(own, slotOf(row.second), row);
-  }
+  });
   const active = new Map<string, number>();
   for (const { endpoint } of open) active.set(endpoint, (active.get(endpoint) ?? 0) + 1);
   let all = 0;
@@ -182,11 +182,17 @@ const emptyColumns = (slots: number): Columns => {
   };
 };
 
+/** Called for each of up to 200,000 rows. */
 function addRow(columns: Columns, slot: number, row: Row): void {
-  for (const name of ["up", "down", "opened", "ended", "failed"] as const) {
-    const column = columns[name];
-    column[slot] = (column[slot] ?? 0) + row[name];
-  }
+  add(columns.up, slot, row.up);
+  add(columns.down, slot, row.down);
+  add(columns.opened, slot, row.opened);
+  add(columns.ended, slot, row.ended);
+  add(columns.failed, slot, row.failed);
+}
+
+function add(column: number[], slot: number, value: number): void {
+  column[slot] = (column[slot] ?? 0) + value;
 }
 
 /** Backwards from the number of now, which is the only one that is known. */

@@ -15,10 +15,11 @@ export interface Memory {
 
 export function connections(
   { history, nameOf }: Memory,
-  { host = "", state, limit = 100 }: Input<"connections">,
+  { host = "", state, limit = 100, before = Number.POSITIVE_INFINITY }: Input<"connections">,
 ): Connections {
   const { open, past } = history;
-  const isMeant = ({ endpoint }: Trace): boolean => host === "" || isOf(endpoint, host);
+  const isMeant = ({ id, endpoint }: Trace): boolean =>
+    id < before && (host === "" || isOf(endpoint, host));
   const meant: Trace[] = [];
   if (state !== "ended") for (const trace of open) if (isMeant(trace)) meant.push(trace);
   if (state !== "open")

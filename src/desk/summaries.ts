@@ -9,6 +9,8 @@ export const summaries = {
   connections: "Show the last connections, each with its steps and its end",
   traffic: "Show the traffic of the last 15 minutes",
   events: "Show what has happened: endpoints, connections, polls, warnings",
+  exchanges: "Show the last HTTP requests of inspected endpoints",
+  replay: "Send a request again that was kept with its body",
   dashboard: "Print a link to the dashboard, which works once",
   refresh: "Poll ngrok now, and wait for the result",
   reload: "Read the configuration again, and apply the changes",

@@ -55,7 +55,11 @@ export function createEstate(net: Net): Estate {
       return [...open].map(([key, fd]) => ({ key, fd }));
     },
     inherit(held) {
-      for (const { key, fd } of held) inherited.set(key, fd);
+      for (const { key, fd } of held) {
+        // A socket of a socket unit comes twice if systemd has stored it, too.
+        if (inherited.has(key)) net.closeDescriptor(fd);
+        else inherited.set(key, fd);
+      }
     },
     claim,
     get unclaimed() {

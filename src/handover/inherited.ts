@@ -1,11 +1,8 @@
-import { passedDescriptors } from "../model/environment.ts";
+import { inPlaceVariable, leftDescriptors, passedDescriptors } from "../model/environment.ts";
 import type { Net } from "../net/types.ts";
 import { activatedKeyOf, type Held, type Key } from "./handover.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
-
-/** For a program that takes the place of its process: names and numbers. */
-export const inPlaceVariable = "NGROKD_INHERITED";
 
 /** A descriptor with the name that systemd has for it. */
 export interface Named {
@@ -19,15 +16,7 @@ export function passedIn(env: Env, pid: number): Named[] {
   return passedDescriptors(env, pid).map((fd, i) => ({ name: names[i] ?? "", fd }));
 }
 
-/** Pure: the descriptors of the program that this process was before. */
-export function leftIn(env: Env): Held[] {
-  return (env[inPlaceVariable] ?? "").split(",").flatMap((entry) => {
-    const [, key, fd] = /^(.+)=(\d+)$/.exec(entry) ?? [];
-    return key === undefined ? [] : [{ key, fd: Number(fd) }];
-  });
-}
-
-/** Pure: the inverse of {@link leftIn}. */
+/** Pure: the inverse of leftDescriptors. */
 export const leftText = (held: readonly Held[]): string =>
   held.map(({ key, fd }) => `${key}=${fd}`).join(",");
 
@@ -55,7 +44,7 @@ export async function inheritedBy(
   env: Env,
   pid: number,
 ): Promise<Inherited> {
-  const held = [...leftIn(env)];
+  const held = [...leftDescriptors(env)].map(([key, fd]) => ({ key, fd }));
   const problems: string[] = [];
   for (const { name, fd } of passedIn(env, pid)) {
     const stored = keyOfStored(name);

@@ -89,6 +89,8 @@ export const estateSchema = z.object({
   protocol: z.literal(protocolVersion),
   version: z.string(),
   pid: z.number(),
+  /** How many doors listen. */
+  doors: z.number(),
   /** In the order of the descriptors. */
   keys: z.array(z.string()),
   accounts: z.array(accountSchema),

@@ -1,6 +1,6 @@
 import type { Net } from "../net/types.ts";
 import type { Change, Estate } from "./estate.ts";
-import { controlKey, type Held, type Key } from "./handover.ts";
+import { activatedKey, controlKey, type Held, type Key } from "./handover.ts";
 import { storeName } from "./inherited.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -47,7 +47,7 @@ export function storeWith(
     }
   };
   estate.follow((change) => {
-    if (change.key === controlKey) return;
+    if (change.key === controlKey || change.key === activatedKey) return;
     if (waiting.size === 0) telling = telling.then(() => pause()).then(tell);
     waiting.set(change.key, heldBy(change));
   });

@@ -15,8 +15,11 @@ export interface Row {
 /** Traffic by second, for all endpoints in one ring of bounded size. */
 export interface Series {
   note(second: number, tallies: Iterable<Tally>): void;
-  /** The rows from this second on, the newest first. */
-  since(second: number): Iterable<Row>;
+  /**
+   * Calls `visit` for the rows from this second on, the newest first. There may
+   * be 200,000: the row is the same object each time.
+   */
+  since(second: number, visit: (row: Row) => void): void;
   /**
    * The first second that is complete: those before may have lost rows to newer
    * ones.
@@ -37,6 +40,7 @@ export function createSeries(most = 200_000): Series {
   /** Rows since the start. */
   let count = 0;
   let completeFrom = Number.NEGATIVE_INFINITY;
+  const row = { endpoint: "", second: 0, up: 0, down: 0, opened: 0, ended: 0, failed: 0 };
 
   return {
     note(second, tallies) {
@@ -44,15 +48,21 @@ export function createSeries(most = 200_000): Series {
         if (count >= size) makeRoom();
         const place = count % size;
         endpoints[place] = endpoint;
-        numbers.set([second, up, down, opened, ended, failed], place * columns);
+        const at = place * columns;
+        numbers[at] = second;
+        numbers[at + 1] = up;
+        numbers[at + 2] = down;
+        numbers[at + 3] = opened;
+        numbers[at + 4] = ended;
+        numbers[at + 5] = failed;
         count += 1;
       }
     },
-    *since(second) {
+    since(second, visit) {
       for (let i = count - 1; i >= Math.max(0, count - size); i -= 1) {
-        const row = rowAt(i % size);
+        readInto(row, i % size);
         if (row.second < second) return;
-        yield row;
+        visit(row);
       }
     },
     get completeFrom() {
@@ -63,7 +73,7 @@ export function createSeries(most = 200_000): Series {
   /** Before the ring is full, its rows are in order from its first place. */
   function makeRoom(): void {
     if (size === most) {
-      completeFrom = rowAt(count % size).second + 1;
+      completeFrom = (numbers[(count % size) * columns] ?? 0) + 1;
       return;
     }
     const larger = Math.min(most, size * 2);
@@ -74,12 +84,16 @@ export function createSeries(most = 200_000): Series {
     size = larger;
   }
 
-  function rowAt(place: number): Row {
+  function readInto(row: Writable<Row>, place: number): void {
     const at = place * columns;
-    const [second = 0, up = 0, down = 0, opened = 0, ended = 0, failed = 0] = numbers.subarray(
-      at,
-      at + columns,
-    );
-    return { endpoint: endpoints[place] ?? "", second, up, down, opened, ended, failed };
+    row.endpoint = endpoints[place] ?? "";
+    row.second = numbers[at] ?? 0;
+    row.up = numbers[at + 1] ?? 0;
+    row.down = numbers[at + 2] ?? 0;
+    row.opened = numbers[at + 3] ?? 0;
+    row.ended = numbers[at + 4] ?? 0;
+    row.failed = numbers[at + 5] ?? 0;
   }
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };

@@ -51,6 +51,7 @@ export class Scanner {
     for (let rest = bytes; rest.length > 0; ) {
       const used = this.step(rest);
       if (typeof used === "string") return used;
+      if (used === rest.length) return undefined;
       rest = rest.subarray(used);
     }
     return undefined;

@@ -107,3 +107,15 @@ export function passedDescriptors(env: Env, pid: number): number[] {
   return isOurs ? Array.from({ length: count }, (_, i) => firstPassed + i) : [];
 }
 const firstPassed = 3;
+
+/** For a program that takes the place of its process: sockets and numbers. */
+export const inPlaceVariable = "NGROKD_INHERITED";
+
+/** The descriptors of the program that this process was before, by name. */
+export const leftDescriptors = (env: Env): Map<string, number> =>
+  new Map(
+    (env[inPlaceVariable] ?? "").split(",").flatMap((entry) => {
+      const [, name, fd] = /^(.+)=(\d+)$/.exec(entry) ?? [];
+      return name === undefined ? [] : [[name, Number(fd)] as const];
+    }),
+  );

@@ -28,32 +28,37 @@ export async function openDaemonWay(options: DaemonWayOptions): Promise<Way | un
   const args = profile === undefined ? [] : [`--profile=${profile}`];
   const list = async (): Promise<Bindings> => {
     const items = listSchema.parse(await askDaemon(net, socket, { command: "list", args }));
-    return bindingsOf(items.filter(({ state }) => state !== "draining" && state !== "paused"));
+    const usable = items.filter(({ state }) => state !== "draining" && state !== "paused");
+    listed = bindingsOf(usable);
+    // The daemon has judged the names.
+    served = bindingsOf(usable.filter(({ state }) => state !== "refused"));
+    return listed;
   };
-  let listed: Bindings;
+  let listed: Bindings = bindingsOf([]);
+  let served: Bindings = listed;
   try {
     // A daemon of an earlier version does not know this.
     await askDaemon(net, socket, { command: streamCommand }, { timeoutMs: askMs });
-    listed = await list();
+    await list();
   } catch (error) {
     log.debug(`No daemon is used: ${reasonOf(error)}`);
     return undefined;
   }
   const timer = setInterval(() => {
-    void list().then(
-      (next) => {
-        listed = next;
-      },
-      (error: unknown) => log.debug(`The daemon lists no endpoints: ${reasonOf(error)}`),
+    void list().catch((error: unknown) =>
+      log.debug(`The daemon lists no endpoints: ${reasonOf(error)}`),
     );
   }, listMs);
   return {
     get listed() {
       return listed;
     },
+    get served() {
+      return served;
+    },
     fresh: list,
     async open({ host, port }, signal) {
-      const request = { command: streamCommand, args: [`${host}:${port}`] };
+      const request = { command: streamCommand, args: [`${host}:${port}`, ...args] };
       try {
         const { data, conn } = await openStream(net, socket, request, signal);
         const { endpoint_id: endpointId, proto, notices } = streamSchema.parse(data);

@@ -10,6 +10,7 @@ import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import { onAbort } from "../model/abort.ts";
 import { type Bindings, bindingsOf } from "../model/binding.ts";
+import type { ApiEndpoint } from "../model/endpoint.ts";
 import { NgrokdError } from "../model/error.ts";
 import { notRegistered } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
@@ -19,6 +20,7 @@ import type { Net } from "../net/types.ts";
 import { alone } from "./alone.ts";
 import { deleteForGood } from "./ephemeral.ts";
 import type { Way } from "./reach.ts";
+import { createServable } from "./servable.ts";
 
 export interface OwnWayOptions {
   readonly net: Net;
@@ -29,6 +31,8 @@ export interface OwnWayOptions {
   readonly ephemeral: boolean;
   /** Connections to make ready in advance. */
   readonly pool: PoolLimits;
+  /** Whether `served` is needed; it costs questions to the name servers. */
+  readonly judged: boolean;
   /** Ends the opening. An ephemeral operator is then left to the next run. */
   readonly giveUp: AbortSignal;
 }
@@ -45,7 +49,7 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
   const fetch = createFetch(net, loaded.proxy);
   const trust = await createTrustKeeper({ loaded: () => loaded, stateFolder: folder, log });
   let settings: IngressSettings | undefined;
-  let listed: Bindings = bindingsOf([]);
+  const lists = createLists(options, folder);
   const ingress = createIngress(
     net,
     () => {
@@ -63,7 +67,7 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
     keepSecret: () => undefined,
     serving: () => [],
     async serve(endpoints) {
-      listed = bindingsOf(endpoints);
+      await lists.take(endpoints);
       return { endpoints: [], problems: [] };
     },
     published: () => undefined,
@@ -79,7 +83,7 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
         first.saw(pass);
       },
     });
-  const first = createFirstList(() => listed);
+  const first = createFirstList(() => lists.listed);
   let gaveUp = false;
   const unhook = onAbort(giveUp, () => {
     gaveUp = true;
@@ -105,7 +109,10 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
   }
   return {
     get listed() {
-      return listed;
+      return lists.listed;
+    },
+    get served() {
+      return lists.served;
     },
     fresh: first.fresh,
     open: ingress.open,
@@ -114,6 +121,21 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
     },
     close,
   };
+}
+
+/** The latest list, and what of it may take a name. */
+function createLists({ loaded, log, judged }: OwnWayOptions, stateFolder: string) {
+  const servable = createServable({ loaded, stateFolder, log });
+  const lists = {
+    listed: bindingsOf([]),
+    served: bindingsOf([]),
+    async take(endpoints: readonly ApiEndpoint[]): Promise<void> {
+      const listed = bindingsOf(endpoints);
+      lists.served = judged ? await servable.of(listed) : listed;
+      lists.listed = listed;
+    },
+  };
+  return lists;
 }
 
 /** Waits for the first list, which may be that of an earlier run. */

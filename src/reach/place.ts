@@ -3,8 +3,9 @@ import { isAbsolute, join } from "node:path";
 import process from "node:process";
 import { type LoadOptions, loadConfig } from "../config/load.ts";
 import type { Loaded } from "../config/loaded.ts";
-import { ofProfile } from "../config/profiles.ts";
+import { chosenProfile } from "../config/profiles.ts";
 import { readFileIfThere } from "../files/atomic.ts";
+import { profileFolder, stateFolderOf } from "../files/state-folder.ts";
 import { self, wayTo, writerOf } from "../files/writers.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 
@@ -32,7 +33,6 @@ export interface UserSettings {
   readonly env: Env;
   /** The value of `--config`. */
   readonly file: string | undefined;
-  readonly profile: string | undefined;
   /** The value of `--ca`. */
   readonly ca: string | undefined;
   /** Where the identity is kept. */
@@ -45,14 +45,14 @@ export interface UserSettings {
  * is never the machine's. Rejects as {@link loadConfig} does.
  */
 export async function userSettings(options: UserSettings): Promise<Loaded> {
-  const { env, profile, ca, stateFolder } = options;
+  const { env, ca, stateFolder } = options;
   const { client_cert, client_key } = identityIn(stateFolder);
   const flags: LoadOptions["flags"] = {
     "server.client_cert": client_cert,
     "server.client_key": client_key,
     "server.ingress_ca": ca,
   };
-  const loaded = await loadConfig({ file: await fileOf(options), env, flags }).catch(
+  return await loadConfig({ file: await fileOf(options), env, flags }).catch(
     async (error: unknown) => {
       // The machine's file has root's key, so others may not read it.
       const isNamed = Boolean(options.file || env.NGROKD_CONFIG);
@@ -60,7 +60,18 @@ export async function userSettings(options: UserSettings): Promise<Loaded> {
       return await loadConfig({ file: "/dev/null", env, flags });
     },
   );
-  return profile === undefined ? loaded : ofProfile(loaded, profile);
+}
+
+/**
+ * The settings of one profile, whose identity is in a folder of this user's
+ * too. Throws NgrokdError `usage` as `chosenProfile` does.
+ */
+export function profileSettings(whole: Loaded, profile: string | undefined): Loaded {
+  const loaded = chosenProfile(whole, profile);
+  if (loaded.profile === undefined) return loaded;
+  const folder = profileFolder(stateFolderOf(whole.config.server), loaded.profile);
+  const server = { ...loaded.config.server, ...identityIn(folder) };
+  return { ...loaded, config: { ...loaded.config, server } };
 }
 
 async function fileOf({ file, env }: UserSettings): Promise<string | undefined> {

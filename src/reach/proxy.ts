@@ -80,9 +80,11 @@ function targetOf(
   port: number,
   { way, net, direct }: ProxyOptions,
 ): ProxyTarget | string {
-  const binding = bindingFor(way.listed, host, port);
+  // Without other hosts there is nothing that an endpoint could take.
+  const listed = direct === undefined ? way.listed : way.served;
+  const binding = bindingFor(listed, host, port);
   if (binding !== undefined) return { binding, open: way.open };
-  const ports = portsOf(way.listed, host);
+  const ports = portsOf(listed, host);
   if (ports.length > 0) return `The endpoint "${host}" has the port ${ports.join(", ")}`;
   if (direct === undefined)
     return "No endpoint has this name, and other hosts need the flag --direct";

@@ -17,6 +17,11 @@ export interface Way {
   /** The endpoints of the latest list. */
   readonly listed: Bindings;
   /**
+   * Those whose names mean nothing else on this machine. Only they may take a
+   * name from a program that reaches other hosts too.
+   */
+  readonly served: Bindings;
+  /**
    * Settles with the endpoints once ngrok or the daemon has been asked in this
    * run. Rejects with NgrokdError if that failed.
    */

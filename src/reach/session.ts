@@ -11,7 +11,7 @@ import { type Carrier, createCarrier } from "./carrier.ts";
 import { openDaemonWay } from "./daemon-way.ts";
 import { createEphemeral, markAccount, sweepEphemeral } from "./ephemeral.ts";
 import { openOwnWay } from "./own-way.ts";
-import { checkStateFolder, userSettings, userStateFolder } from "./place.ts";
+import { checkStateFolder, profileSettings, userSettings, userStateFolder } from "./place.ts";
 import type { Way } from "./reach.ts";
 
 export interface SessionOptions {
@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly socket: string | undefined;
   /** Whether many connections are expected, so that a pool pays. */
   readonly pooled: boolean;
+  /** Whether other hosts are reached beside the endpoints. */
+  readonly judged: boolean;
   /** See `Io`. */
   readonly stop: AbortSignal;
   readonly hurry: AbortSignal;
@@ -53,17 +55,19 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   if (ephemeral) await checkStateFolder(home);
   const run = ephemeral ? await createEphemeral(net, home) : undefined;
   try {
-    const loaded = await userSettings({
+    const whole = await userSettings({
       env,
       file: options.config,
-      profile: options.profile,
       ca: options.ca,
       stateFolder: run?.folder ?? home,
     });
+    const daemon = await daemonWay(options);
+    // The daemon has profiles of its own.
+    const loaded = daemon === undefined ? profileSettings(whole, options.profile) : whole;
     if (run !== undefined) await markAccount(run.folder, loaded);
     const { forward } = loaded.config;
     const sweeping = sweep(home, loaded, options);
-    const way = (await daemonWay(options)) ?? (await ownWay(loaded, options));
+    const way = daemon ?? (await ownWay(loaded, options));
     const carrier = createCarrier({
       net,
       log,
@@ -96,7 +100,7 @@ async function daemonWay(options: SessionOptions): Promise<Way | undefined> {
 }
 
 async function ownWay(loaded: Loaded, options: SessionOptions): Promise<Way> {
-  const { net, log, ephemeral, pooled, stop, hurry } = options;
+  const { net, log, ephemeral, pooled, judged, stop, hurry } = options;
   await checkStateFolder(stateFolderOf(loaded.config.server));
   const { min, max, idle_timeout: seconds } = loaded.config.forward.pool;
   const pool = pooled
@@ -104,7 +108,7 @@ async function ownWay(loaded: Loaded, options: SessionOptions): Promise<Way> {
     : { min: 0, max: 0, idleTimeoutMs: 0 };
   // An operator for this run alone has to be known before it can be deleted.
   const giveUp = ephemeral ? hurry : stop;
-  return await openOwnWay({ net, loaded, log, ephemeral, pool, giveUp });
+  return await openOwnWay({ net, loaded, log, ephemeral, pool, judged, giveUp });
 }
 
 /** What killed runs have left; beside the other work. */

@@ -24,18 +24,21 @@ Type=notify
 NotifyAccess=all
 ${folderMaking(readOnly)}ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join(" ")}
 ExecReload=/bin/kill -HUP $MAINPID
-${environment(facts)}Restart=on-failure
+${environment(facts)}# Not on-failure: while the old process of \`ngrokd upgrade\` goes on, systemd does not learn how the new one has ended.
+Restart=always
 RestartSec=5
-# 3: connections were cut at a stop. Starting again would not mend: 2, the configuration is wrong; 5, a right is missing; 6, another
-# daemon is running.
+# 0 and 3: it was stopped, and with 3 connections were cut. Starting again would not mend: 2, the configuration is wrong; 5, a right is
+# missing; 6, another daemon is running.
 SuccessExitStatus=3
-RestartPreventExitStatus=2 5 6
+RestartPreventExitStatus=0 2 3 5 6
 TimeoutStartSec=60
 TimeoutStopSec=${facts.drainSeconds + stopReserveMs / 1000}
 ${watchdog}
 KillMode=mixed
 # A connection takes two, an endpoint one.
 LimitNOFILE=524288
+# Listening sockets stay open between two daemons: clients then wait, and are not refused. An endpoint has one for each address.
+FileDescriptorStoreMax=65536
 LimitCORE=0
 
 # Files. Other programs replace the hosts file by rename, so its folder is writable: a mount of the file alone would be gone then. What
@@ -220,8 +223,8 @@ function lines(setting: string, words: readonly string[]): string {
 const environment = (facts: ServiceFacts): string =>
   lines(
     "Environment",
-    Object.entries({ ...facts.environment, ...confinement(facts) }).map(([name, value]) =>
-      pathWord(`${name}=${value}`),
+    Object.entries({ ...facts.environment, ...confinement(facts), ...keeping }).map(
+      ([name, value]) => pathWord(`${name}=${value}`),
     ),
   ) + lines("UnsetEnvironment", unset);
 
@@ -234,6 +237,9 @@ function confinement({ folders, socketPath }: ServiceFacts): Record<string, stri
   const paths = [...new Set([...folders, dirname(socketPath)].map(withoutVarRun))];
   return paths.some((path) => path.includes(":")) ? {} : { [createIn]: paths.join(":") };
 }
+
+/** systemd before 254 does not tell the daemon that it keeps sockets. */
+const keeping = { NGROKD_FD_STORE: "yes" };
 
 /** A virtual interface needs one device and one right more. */
 const devices = ({ makesInterface }: ServiceFacts): string =>

@@ -42,10 +42,11 @@ function openingText({ from, timeline_ms: { upgraded } }: Connection): string {
   return `${from === "pool" ? "from the pool" : "dialled"} in ${ms(upgraded)}`;
 }
 
-const ms = (value: number): string => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+export const ms = (value: number): string =>
+  `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
 /** Pure: the local time of a text of RFC 3339. */
-function timeText(text: string): string {
+export function timeText(text: string): string {
   const time = new Date(text);
   const two = (number: number): string => String(number).padStart(2, "0");
   return [time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(":");

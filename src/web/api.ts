@@ -19,6 +19,8 @@ export interface ApiDeps {
 /** What the client of a request may do. */
 export interface Client {
   readonly mayRun: (name: OperationName) => boolean;
+  /** Whether a reply without end may go on. */
+  readonly isWelcome: () => boolean;
 }
 
 /** Streams without end, of all clients. */
@@ -42,7 +44,7 @@ export function createApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
         const input = read(new URL(req.url).searchParams);
         const isStream = name === "events" && !req.header("accept")?.includes("application/json");
         if (!isStream || !input.ok || !env.mayRun(name)) return await answered(env, input);
-        return streamed(input.value as Input<"events">, req.header("last-event-id"));
+        return streamed(env, input.value as Input<"events">, req.header("last-event-id"));
       });
     else app.post(path, async ({ env, req }) => await answered(env, await bodyOf(req.raw)));
     const allow = operation.kind === "read" ? "GET" : "POST";
@@ -53,14 +55,19 @@ export function createApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
   app.onError((error) => failed(error));
   return app;
 
-  function streamed(input: Input<"events">, lastId: string | undefined): Response {
+  function streamed(
+    { isWelcome }: Client,
+    input: Input<"events">,
+    lastId: string | undefined,
+  ): Response {
     const after = lastId ?? input.after;
     if (streams >= mostStreams)
       return refused(503, `${mostStreams} clients follow the events already`);
     try {
-      const body = eventStream(feed, input, after, () => {
+      const ended = (): void => {
         streams -= 1;
-      });
+      };
+      const body = eventStream(feed, { wanted: input, after, isWelcome, ended });
       streams += 1;
       return new Response(body, {
         headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" },

@@ -6,28 +6,38 @@ import type { Event } from "../desk/history-schemas.ts";
 const beatMs = 15_000;
 const eventsAtOnce = 200;
 
+export interface StreamOptions {
+  readonly wanted: Wanted;
+  /** Begin after this event; without it, with what comes from now on. */
+  readonly after: string | undefined;
+  /** Asked again and again: whether the stream may go on. */
+  readonly isWelcome: () => boolean;
+  /** Called once, at the end. */
+  readonly ended: () => void;
+}
+
 /**
  * The events of a feed as server-sent events. Nothing is read from the feed
  * before the client takes it, so a slow one costs no memory, and gets a gap.
- * `ended` is called once.
+ * Throws NgrokdError `usage` for a wrong id or kind.
  */
 export function eventStream(
   feed: Feed,
-  wanted: Wanted,
-  after: string | undefined,
-  ended: () => void,
+  { wanted, after, isWelcome, ended }: StreamOptions,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const gone = new AbortController();
-  let at = after;
-  if (at === undefined) at = feed.read(wanted, undefined, 1).next;
-  // Throws for a wrong id before the reply begins.
-  else feed.read(wanted, at, 1);
+  const first = feed.read(wanted, after, 1);
+  let at = after ?? first.next;
   let told = false;
   return new ReadableStream(
     {
       async pull(controller) {
         while (!gone.signal.aborted) {
+          if (!isWelcome()) {
+            ended();
+            return controller.close();
+          }
           const { events, next } = feed.read(wanted, at, eventsAtOnce);
           at = next;
           if (events.length > 0) return controller.enqueue(encoder.encode(textOf(events)));

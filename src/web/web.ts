@@ -21,12 +21,15 @@ import { codeSeconds, createSessions, type Session } from "./sessions.ts";
 export interface Web {
   /** Why it does not listen although it should; empty otherwise. */
   readonly trouble: string;
-  /** Starts it if it should listen and does not. Never rejects. */
+  /** Starts it if there is an address. Never rejects. */
   start(): Promise<void>;
+  /** Tries again what {@link start} could not. Never rejects. */
+  retry(): Promise<void>;
   /** The address in the settings has changed. Never rejects. */
   move(): Promise<void>;
   /** A link for a browser. Throws NgrokdError `refused` without a port. */
   link(how: { readonly write: boolean }): Link;
+  /** It is not started again after that. */
   close(): Promise<void>;
 }
 
@@ -42,33 +45,44 @@ export interface WebOptions {
 
 const maxBodyBytes = 64 * 1024;
 const quietMs = 30_000;
-const mostConnections = 64;
+const limits = { most: 64, quietMs, maxBodyBytes };
 
 export function createWeb(options: WebOptions): Web {
   const { net, log } = options;
   const sessions = createSessions();
   let server: { readonly address: HostPort; close(): void } | undefined;
   let starting: Promise<void> | undefined;
+  let stage: "waiting" | "running" | "closed" = "waiting";
   let trouble = "";
   const answer = answerOf(options, sessions, () => server?.address);
+  const settle = async (): Promise<void> => {
+    const address = options.address();
+    if (stage !== "running" || server !== undefined || address === undefined) return;
+    starting ??= open(address).finally(() => {
+      starting = undefined;
+    });
+    await starting;
+  };
+  const closeServer = async (): Promise<void> => {
+    await starting;
+    const closing = server;
+    server = undefined;
+    closing?.close();
+  };
 
-  const web: Web = {
+  return {
     get trouble() {
       return trouble;
     },
     async start() {
-      if (server !== undefined) return;
-      const address = options.address();
-      if (address === undefined) return;
-      starting ??= open(address).finally(() => {
-        starting = undefined;
-      });
-      await starting;
+      if (stage === "waiting") stage = "running";
+      await settle();
     },
+    retry: settle,
     async move() {
-      await web.close();
+      await closeServer();
       trouble = "";
-      await web.start();
+      await settle();
     },
     link({ write }) {
       if (server === undefined) throw notServed(trouble);
@@ -77,16 +91,12 @@ export function createWeb(options: WebOptions): Web {
       return { url, expires_seconds: codeSeconds, write };
     },
     async close() {
-      await starting;
-      const closing = server;
-      server = undefined;
-      closing?.close();
+      stage = "closed";
+      await closeServer();
     },
   };
-  return web;
 
   async function open(address: HostPort): Promise<void> {
-    const limits = { most: mostConnections, quietMs, maxBodyBytes };
     try {
       server = await startHttpServer({ net, address, answer, ...limits });
       log.info(
@@ -145,7 +155,8 @@ function answerOf(
     const page = asked.method === "POST" ? undefined : served.get(path);
     if (page !== undefined) return guarded(pageResponse(page), page.policy);
     const mayRun = (name: OperationName): boolean => isServedTo(session, name);
-    return guarded(await app().fetch(request, { mayRun }));
+    const isWelcome = (): boolean => sessions.of(cookieIn(asked, cookie) ?? "") !== undefined;
+    return guarded(await app().fetch(request, { mayRun, isWelcome }));
   };
 }
 
@@ -202,7 +213,10 @@ export function createSocketWeb(api: ApiDeps): SocketWeb {
       answer(request, asked) {
         const refusal = formRefusal(asked);
         if (refusal !== undefined) return refusedFor(refusal);
-        return app().fetch(request, { mayRun: (name) => isAllowed(name, rights) });
+        return app().fetch(request, {
+          mayRun: (name: OperationName) => isAllowed(name, rights),
+          isWelcome: () => true,
+        });
       },
       maxBodyBytes,
       quietMs,

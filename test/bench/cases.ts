@@ -470,6 +470,45 @@ const access: Case = {
     ),
 };
 
+const inspected = "ngrokd, inspected";
+const inspection: Case = {
+  name: "inspection",
+  title: "HTTP endpoints that are inspected",
+  about:
+    "An exchange of HTTP/1.1 with a body of 1 GiB in all, over 1 and 8 connections, as in bulk; then 20,000 small exchanges on one connection, one after the other. Once without `inspect`, and once with it, without bodies. CPU is that of the relay's process.",
+  async measure({ rig, startRelay, scale }, figures, turn) {
+    const usual = { bound_endpoints: { poll_interval: 3600 } };
+    const relays = [
+      { name: ours, relay: await startRelay(1, usual) },
+      { name: inspected, relay: await startRelay(1, { ...usual, inspect: { endpoints: ["*"] } }) },
+    ];
+    const bytes = Math.ceil(GiB * scale);
+    const count = Math.ceil(20_000 * scale);
+    for (const { way, streams } of flows)
+      for (const { name, relay } of inTurn(relays, turn)) {
+        const before = cpuSeconds(relay.pid);
+        await rig.load(
+          ...[`-to=${relay.target}`, "-do=bulk", "-http", `-way=${way}`],
+          ...[`-streams=${streams}`, `-bytes=${bytes}`],
+        );
+        const cpu = (cpuSeconds(relay.pid) - before) / (bytes / GiB);
+        figures.add(name, `${way} ${streams}, CPU s/GiB`, cpu);
+      }
+    for (const { name, relay } of inTurn(relays, turn)) {
+      const before = cpuSeconds(relay.pid);
+      await rig.load(`-to=${relay.target}`, "-do=requests", `-count=${count}`);
+      figures.add(name, "requests, CPU us", ((cpuSeconds(relay.pid) - before) / count) * 1e6);
+    }
+    await Promise.all(relays.map(({ relay }) => relay.stop()));
+  },
+  verdicts: (figures) =>
+    flows.map(({ way, streams }) => {
+      const cpu = (name: string) => figures.median(name, `${way} ${streams}, CPU s/GiB`);
+      const what = `inspected bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}: CPU per GiB`;
+      return ratio(what, cpu(inspected), cpu(ours), { atMost: 1.05, of: "the same unread" });
+    }),
+};
+
 const history: Case = {
   name: "history",
   title: "What has happened",
@@ -534,6 +573,7 @@ export const cases: readonly Case[] = [
   profiles,
   rest,
   access,
+  inspection,
   history,
 ];
 
@@ -542,7 +582,7 @@ const plain = ({ name }: Contender): boolean => name !== poolOff && name !== all
 const pooled = ({ name }: Contender): boolean => name !== allOff;
 
 /** Each contender is the first once. */
-function inTurn(contenders: readonly Contender[], turn: number): Contender[] {
+function inTurn<C>(contenders: readonly C[], turn: number): C[] {
   const first = turn % contenders.length;
   return [...contenders.slice(first), ...contenders.slice(0, first)];
 }

@@ -204,6 +204,12 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ],
   ],
   ["access.hosts", [[], ["api.internal", "*.internal"]], ["api.internal", [""], ["a b"], [1]]],
+  ["inspect.endpoints", [[], ["shop.demo", "*.internal:80"]], ["shop.demo", [""], ["a:0"], [1]]],
+  ["inspect.headers", [[], ["location", "X-*"]], ["location", [""], ["a b"], ["a:b"], [1]]],
+  ["inspect.queries", [true, false], ["yes", 1]],
+  ["inspect.body_bytes", [0, 1, 1_048_576], [-1, 1_048_577, 1.5, "1"]],
+  ["inspect.exchanges", [1, 10_000], [0, 10_001]],
+  ["inspect.minutes", [1, 1440], [0, 1441]],
   ["dns.upstream", [[], ["1.1.1.1", "[2606:4700::1111]:53"]], ["1.1.1.1", ["dns.google"], [""]]],
 ];
 
@@ -263,6 +269,14 @@ describe("the schema", () => {
       },
       profiles: {},
       access: { rules: [], hosts: [] },
+      inspect: {
+        endpoints: [],
+        headers: [],
+        queries: false,
+        body_bytes: 0,
+        exchanges: 1000,
+        minutes: 60,
+      },
     });
   });
 
@@ -315,6 +329,7 @@ describe("the schema", () => {
       "names",
       "dns",
       "access",
+      "inspect",
     ]);
   });
 

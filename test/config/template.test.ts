@@ -89,6 +89,8 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.health_hosts": "[monitored.example]",
   "server.ingress_ca_sha256": `['${"CF".repeat(32)}']`,
   "access.hosts": "[monitored.example]",
+  "inspect.endpoints": "[db.internal]",
+  "inspect.headers": "[location]",
   "net.subnet": "127.7.0.0/16",
   "net.subnet6": "off",
   "net.interface_name": "other0",

@@ -79,6 +79,7 @@ describe("a stream over the control socket", () => {
       "default build.demo:22",
       "default x.team.demo:443",
     ]);
+    expect((await opened(["web.demo:80", "--profile=other"])).target).toBe("other web.demo:80");
   });
 
   test.each(["paused.demo:80", "no.demo:80", "web.demo:81", "web.demo", "a b:1"])(

@@ -106,6 +106,14 @@ function deskWith({
       },
     },
     healthUrl: () => "http://127.0.0.1:8081/",
+    inspection: {
+      inspected: () => ["*.demo"],
+      page: ({ after = 0 }) => ({ exchanges: [], next: after, more: false }),
+      async replay(id) {
+        asked.push(`replay ${id}`);
+        return { status: 204, reason: "No Content", bodyBytes: 0, ms: 1.4, without: [] };
+      },
+    },
     settings: {
       current: loaded,
       savedKey: (key, name) => void asked.push(`saved ${key} of ${name}`),
@@ -150,8 +158,13 @@ const failure = async (promise: Promise<unknown>): Promise<NgrokdError> => {
 describe("a request", () => {
   test.each(operationNames)("for %s gets a reply of the table's shape", async (command) => {
     const { dispatch } = deskWith();
-    // A name is needed to pause it.
-    const args = /^(?:pause|resume)$/.test(command) ? ["paused.demo"] : null;
+    const words: Partial<Record<string, string>> = {
+      pause: "paused.demo",
+      resume: "paused.demo",
+      replay: "7",
+    };
+    const word = words[command];
+    const args = word === undefined ? null : [word];
     const reply = await dispatch({ command, args });
     expect(operations[command].reply.parse(reply)).toEqual(reply as never);
   });
@@ -163,10 +176,31 @@ describe("a request", () => {
       expect({ code, message, hint }).toEqual({
         code: "usage",
         message: `This daemon does not know the command ${JSON.stringify(command)}`,
-        hint: "it knows status, list, health, connections, traffic, events, dashboard, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
+        hint: "it knows status, list, health, connections, traffic, events, exchanges, replay, dashboard, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
       });
     },
   );
+
+  test("for HTTP exchanges finds a page, and one to send again needs its number", async () => {
+    const { dispatch, asked } = deskWith();
+    expect(await dispatch({ command: "exchanges", args: ["a.demo", "--after=5"] })).toEqual({
+      inspected: ["*.demo"],
+      exchanges: [],
+      next: 5,
+      more: false,
+    });
+    expect(await dispatch({ command: "replay", args: ["7"] })).toEqual({
+      id: 7,
+      status: 204,
+      reason: "No Content",
+      body_bytes: 0,
+      took_ms: 1,
+      without: [],
+    });
+    for (const args of [null, ["seven"], ["-1"]])
+      expect((await failure(dispatch({ command: "replay", args }))).code).toBe("usage");
+    expect(asked).toEqual(["replay 7"]);
+  });
 
   test("for a program is refused to members of the group, and done for root", async () => {
     const { dispatch, asked } = deskWith();

@@ -11,8 +11,11 @@ describe("the table of operations", () => {
     if (word !== undefined) expect(Object.keys(help)).toContain(word);
   });
 
-  test.each(operationNames)("has a command of the CLI for %s, with its summary", async (name) => {
-    const entry = commands[name];
+  // `ngrokd http replay` asks for a replay.
+  const withCommand = operationNames.filter((name) => name !== "replay");
+
+  test.each(withCommand)("has a command of the CLI for %s, with its summary", async (name) => {
+    const entry = commands[name === "exchanges" ? "http" : name];
     if (typeof entry?.of !== "function") throw new Error(`no command ${name}`);
     expect(entry.description).toBe(operations[name].summary);
     expect((await entry.of()).description).toBe(operations[name].summary);
@@ -20,9 +23,17 @@ describe("the table of operations", () => {
 
   test("knows the operations that only read", () => {
     const reads = operationNames.filter((name) => operations[name].kind === "read");
-    expect(reads).toEqual(["status", "list", "health", "connections", "traffic", "events"]);
+    expect(reads).toEqual([
+      "status",
+      "list",
+      "health",
+      "connections",
+      "traffic",
+      "events",
+      "exchanges",
+    ]);
     const personal = operationNames.filter((name) => (operations[name] as Operation).isPersonal);
-    expect(personal).toEqual(["connections", "events"]);
+    expect(personal).toEqual(["connections", "events", "exchanges"]);
   });
 });
 

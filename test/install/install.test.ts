@@ -268,7 +268,6 @@ describe("install.sh on other machines", () => {
       "linux-arm64-musl",
       "darwin-x64",
       "darwin-arm64",
-      "windows-x64",
     ];
     const glibc = { ldd: "echo 'ldd (GNU libc) 2.36'" };
     // As musl's ldd does: its name on stderr, and a failure.

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Cloud, startCloud } from "../support/cloud.ts";
 import { type Running, run } from "../support/ngrokd.ts";
@@ -83,6 +83,20 @@ stories("endpoints for a user without root", () => {
     expect(await operators()).toBe(2);
   });
 
+  test("a profile has an identity of its own below the user's", async () => {
+    const config = JSON.parse(readFileSync(join(user.home, ".config/ngrokd/config.yml"), "utf8"));
+    const api = { key: "a-key-for-work", url: cloud.apiUrl };
+    const profiles = { work: { api } };
+    await cloud.key("a-key-for-work", "work");
+    const file = join(user.home, "profiles.yml");
+    writeFileSync(file, JSON.stringify({ ...config, profiles }));
+    const unknown = await user.ngrokd(`connect no.demo --config ${file} --profile no`);
+    expect(unknown.err).toContain('There is no profile "no"');
+    const known = await user.ngrokd(`connect no.demo --config ${file} --profile work`);
+    expect(known.err).toContain('There is no endpoint "no.demo"');
+    expect(existsSync(join(user.home, ".local/state/ngrokd/profiles/work/operator_id"))).toBe(true);
+  });
+
   test("a program of another user is reset", async () => {
     const running = user.start("connect echo.demo --listen 0 --json");
     const port = portOf(addressOf(await readyOf(running), "echo.demo:7000"));
@@ -93,6 +107,10 @@ stories("endpoints for a user without root", () => {
     expect((await as(65_534)).out).toBe("hello");
     expect((await as(0)).out).toBe("hello");
     await running.stop("SIGINT");
+    const wide = user.start("connect echo.demo --listen 0.0.0.0:0 --json");
+    const address = addressOf(await readyOf(wide), "echo.demo:7000");
+    expect(wide.log()).toContain(`warning: ${address} is open to other users and machines`);
+    await wide.stop("SIGINT");
   });
 
   test("an endpoint that there is not is named, with the ones that there are", async () => {
@@ -119,7 +137,7 @@ stories("endpoints for a user without root", () => {
       });
       expect(err).toContain("hint:  run this without sudo, or set XDG_STATE_HOME");
     }
-    const state = { HOME: user.home, XDG_STATE_HOME: "/run/root-state" };
+    const state = { HOME: user.home, XDG_STATE_HOME: "/run/story/state" };
     const own = await run(["/run/bin/ngrokd", "connect", "echo.demo"], { env: state });
     expect(own.err).toContain("There is no API key");
   });

@@ -6,6 +6,7 @@ import { type Ran, run } from "../support/ngrokd.ts";
 import { layOverUsrBin } from "../support/stand-ins.ts";
 import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
 import { echo, upstream } from "../support/tcp.ts";
+import { onTerminal } from "../support/terminal.ts";
 import { nobody, type User, userOf } from "../support/user.ts";
 import { page } from "../support/web.ts";
 
@@ -203,6 +204,18 @@ int main(int n, char **words) {
     expect(running.out()).toBe("ready\nheard\n");
   });
 
+  test("Ctrl-C on a terminal reaches it once, and its exit code counts", async () => {
+    const script =
+      "trap 'echo heard; sleep 0.3; exit 9' INT; echo ready; while :; do sleep 0.05; done";
+    const config = join(user.home, ".config/ngrokd/config.yml");
+    const command = ["/run/bin/ngrokd", "exec", "--config", config, "--", "bash", "-c", script];
+    const { text, code } = await onTerminal(command, {
+      env: { XDG_STATE_HOME: "/run/story/state" },
+      type: ["ready", "\x03"],
+    });
+    expect({ heard: text.match(/heard/g)?.length, code }).toEqual({ heard: 1, code: 9 });
+  });
+
   test("a signal that ends it is the exit code, and an unknown command is 127", async () => {
     expect((await shell("kill -KILL $$")).code).toBe(137);
     expect(await exec(["no-such-command"])).toMatchObject({
@@ -223,7 +236,7 @@ int main(int n, char **words) {
     const config = join(user.home, ".config/ngrokd/config.yml");
     const { out } = await run(
       ["/run/bin/ngrokd", "exec", "--config", config, "--", "curl", "-sS", "http://hello.demo/"],
-      { env: { XDG_STATE_HOME: "/run/root-state" } },
+      { env: { XDG_STATE_HOME: "/run/story/state" } },
     );
     expect(out).toBe("hello");
     expect(readFileSync("/etc/hosts", "utf8")).toBe(foreignHosts);

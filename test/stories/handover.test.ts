@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, linkSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { startLoad, undisturbed } from "../support/load.ts";
 import {
@@ -7,30 +7,43 @@ import {
   type Daemon,
   defaultConfig,
   ngrokd,
+  run,
   serve,
   writeConfig,
 } from "../support/ngrokd.ts";
+import { carries } from "../support/round-trip.ts";
 import { type ServiceManager, startServiceManager } from "../support/service-manager.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
 
 const names = ["one.demo", "two.demo", "three.demo"];
-/** New connections a second, and long ones; `make soak` has more of both. */
-const load = { rate: 100, long: 50 };
+/**
+ * New connections a second, as far as the machine can, and long ones. `make
+ * soak` has more of both, and more rounds.
+ */
+const load = {
+  rate: Number(process.env.HANDOVER_RATE ?? 100),
+  long: Number(process.env.HANDOVER_LONG ?? 50),
+};
+const rounds = Number(process.env.HANDOVER_ROUNDS ?? 5);
+const ofRounds = 60_000 + rounds * 12_000;
+
+const deaf = { data: () => undefined };
 
 let cloud: Cloud;
 let daemon: Daemon;
 let manager: ServiceManager;
 
-/** A cloud with the endpoints, and a daemon under a service manager. */
-async function begin(): Promise<void> {
+/** A cloud with the endpoints, and a daemon; by default under the manager. */
+async function begin(env?: Record<string, string>): Promise<void> {
   cloud = await startCloud();
   // A machine that is busy with other tests must not count as a silent ingress.
   writeConfig(configFor(cloud, { forward: { open_timeout: 60 } }));
   manager = startServiceManager();
   const service = await echo();
   for (const name of names) await cloud.add(`tcp://${name}:7000`, service.address);
-  daemon = await serve({ env: manager.env, args: "--json" });
+  daemon = await serve({ env: env ?? manager.env, args: "--json" });
   for (const name of names) await daemon.becomes(name, "listening");
 }
 
@@ -52,29 +65,37 @@ async function talk(): Promise<Awaited<ReturnType<typeof dial>>> {
 }
 
 stories("a handover to another program", () => {
-  test("leaves no client refused and no byte lost, several times in a row", async () => {
-    await begin();
-    const running = startLoad(load, await targets());
-    await Bun.sleep(1500);
-    const pids = new Set([(await daemon.status()).pid]);
-    for (let round = 1; round <= 5; round += 1) {
-      const ran = await ngrokd("upgrade --json");
-      expect(ran.err).toBe("");
-      expect(ran.json).toMatchObject({ way: "beside" });
-      const { pid, phase } = await daemon.status();
-      expect({ pid, phase }).toEqual({ pid: ran.json.pid, phase: "serving" });
-      await until("systemd knows the process", () => manager.mainPid() === pid);
-      pids.add(pid);
-      await Bun.sleep(700);
-    }
-    expect(pids.size).toBe(6);
-    const report = await running.end();
-    expect(report).toMatchObject(undisturbed);
-    expect(report.complete).toBeGreaterThan(300);
-    expect(report.longBytes).toBeGreaterThan(500_000);
-  });
+  test(
+    "leaves no client refused and no byte lost, several times in a row",
+    async () => {
+      await begin();
+      const running = startLoad(load, await targets());
+      await Bun.sleep(1500);
+      const pids = new Set([(await daemon.status()).pid]);
+      for (let round = 1; round <= rounds; round += 1) {
+        const ran = await ngrokd("upgrade --json");
+        expect(ran.err).toBe("");
+        expect(ran.json).toMatchObject({ way: "beside" });
+        const { pid, phase } = await daemon.status();
+        expect({ pid, phase }).toEqual({ pid: ran.json.pid, phase: "serving" });
+        await until("systemd knows the process", () => manager.mainPid() === pid);
+        pids.add(pid);
+        await Bun.sleep(700);
+      }
+      expect(pids.size).toBe(rounds + 1);
+      const report = await running.end();
+      expect(report).toMatchObject(undisturbed);
+      expect(report.complete).toBeGreaterThan(300);
+      expect(report.longBytes).toBeGreaterThan(500_000);
+    },
+    ofRounds,
+  );
 
   test("keeps what the daemon has counted, and shows the old process until it ends", async () => {
+    await until(
+      "the earlier processes have told all",
+      async () => (await daemon.status()).predecessor === undefined,
+    );
     const before = await daemon.endpoint("one.demo");
     const client = await talk();
     const old = (await daemon.status()).pid;
@@ -182,32 +203,64 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
+stories("a handover in the same process, as without systemd", () => {
+  test(
+    "keeps the process and the sockets: clients wait, and nothing is refused",
+    async () => {
+      await begin({});
+      const running = startLoad({ rate: load.rate, long: 0 }, await targets());
+      const { pid } = daemon;
+      for (let round = 1; round <= rounds; round += 1) {
+        await Bun.sleep(800);
+        const ran = await ngrokd("upgrade --json");
+        expect(ran.err).toBe("");
+        expect(ran.json).toMatchObject({ way: "in place", pid });
+        await until(
+          "the next program serves",
+          () => daemon.log().split("ngrokd is up").length === round + 2,
+        );
+        expect((await daemon.status()).pid).toBe(pid);
+      }
+      const report = await running.end();
+      expect(report).toMatchObject(undisturbed);
+      expect(report.complete).toBeGreaterThan(100);
+      expect(await daemon.stop()).toBe(0);
+      expect(await resolve("one.demo")).toBeUndefined();
+    },
+    ofRounds,
+  );
+});
+
 stories("the sockets of a daemon that is killed", () => {
-  test("are kept by systemd: clients wait, names stay, and nothing is refused", async () => {
-    await begin();
-    const places = await targets();
-    await until("systemd keeps the doors", () =>
-      places.every(({ ip, port }) => manager.kept().includes(`ngrokd tcp ${ip}|${port}`)),
-    );
-    const running = startLoad({ rate: load.rate, long: 0 }, places);
-    for (let round = 1; round <= 4; round += 1) {
-      await Bun.sleep(1000);
-      await daemon.stop("SIGKILL");
-      const { words, fds } = manager.passing();
-      await Bun.sleep(100);
-      daemon = await serve({
-        env: manager.env,
-        args: "--json",
-        inside: [...words, binary()],
-        fds,
-      });
-      for (const name of names) await daemon.becomes(name, "listening");
-    }
-    const { refused, wrong, missingNames, complete } = await running.end();
-    expect({ refused, wrong, missingNames }).toEqual({ refused: 0, wrong: 0, missingNames: [] });
-    // Those that were open at a kill are cut: the kernel ends them.
-    expect(complete).toBeGreaterThan(100);
-  });
+  test(
+    "are kept by systemd: clients wait, names stay, and nothing is refused",
+    async () => {
+      await begin();
+      const places = await targets();
+      await until("systemd keeps the doors", () =>
+        places.every(({ ip, port }) => manager.kept().includes(`ngrokd tcp ${ip}|${port}`)),
+      );
+      const running = startLoad({ rate: load.rate, long: 0 }, places);
+      for (let round = 1; round <= rounds; round += 1) {
+        await Bun.sleep(1000);
+        await daemon.stop("SIGKILL");
+        const { words, fds } = manager.passing();
+        await Bun.sleep(100);
+        daemon = await serve({
+          env: manager.env,
+          args: "--json",
+          inside: [...words, binary()],
+          fds,
+        });
+        for (const name of names) await daemon.becomes(name, "listening");
+      }
+      const { refused, wrong, missingNames, complete } = await running.end();
+      expect({ refused, wrong, missingNames }).toEqual({ refused: 0, wrong: 0, missingNames: [] });
+      // Those that were open at a kill are cut: the kernel ends them.
+      expect(complete).toBeGreaterThan(100);
+    },
+    ofRounds,
+  );
 
   test("carry connections at once after the last start", async () => {
     const client = await talk();
@@ -225,5 +278,111 @@ stories("the sockets of a daemon that is killed", () => {
       "systemd has forgotten it",
       () => !manager.kept().includes(`ngrokd tcp ${item?.ip}|${item?.port}`),
     );
+  });
+});
+
+stories("a handover of a virtual interface, IPv6, network mode and the DNS server", () => {
+  const ifindex = async (): Promise<string> =>
+    (await run(["ip", "-o", "link", "show", "ngrokd0"])).out.split(":")[0] ?? "";
+  let v6 = "";
+
+  /** Everything answers: both families, the shared door, UDP and TCP of DNS. */
+  const answers = async (): Promise<Record<string, boolean>> => {
+    const wild = await fetch("http://10.99.0.1:7080/", {
+      headers: { host: "page.demo:7080", connection: "close" },
+    });
+    const digs = await Promise.all(
+      ["+notcp", "+tcp"].map((how) => run(["dig", how, "+short", "@127.0.0.55", "one.demo"])),
+    );
+    return {
+      ip: await carries("10.107.0.2", 7000),
+      ip6: await carries(v6, 7000),
+      shared: (await wild.text()) === "page",
+      udp: digs[0]?.out.trim() === "10.107.0.2",
+      tcp: digs[1]?.out.trim() === "10.107.0.2",
+    };
+  };
+  const all = { ip: true, ip6: true, shared: true, udp: true, tcp: true };
+
+  test("leaves all of them as they are", async () => {
+    await run(["ip", "address", "replace", "10.99.0.1/32", "dev", "lo"]);
+    cloud = await startCloud();
+    writeConfig(
+      configFor(cloud, {
+        net: { subnet: "10.107.0.0/16", listen_interface: "10.99.0.1" },
+        dns: { enabled: true, listen: "127.0.0.55:53" },
+      }),
+    );
+    manager = startServiceManager();
+    await cloud.add("tcp://one.demo:7000", (await echo()).address);
+    await cloud.add("http://page.demo:7080", page("page").address);
+    await cloud.add("http://*.wild.demo", page("wild").address);
+    daemon = await serve({ env: manager.env, args: "--json" });
+    await daemon.becomes("one.demo", "listening");
+    await daemon.becomes("page.demo", "listening");
+    v6 = (await daemon.endpoint("one.demo"))?.ip6 ?? "";
+    expect(v6).toMatch(/^fd/);
+    await until("all answer", async () => Bun.deepEquals(await answers(), all));
+    const before = { index: await ifindex(), hosts: readFileSync("/etc/hosts", "utf8") };
+    const { network } = await daemon.status();
+    expect(network.subnet).toBe("10.107.0.0/16");
+    for (let round = 1; round <= 3; round += 1) {
+      const old = (await daemon.status()).pid;
+      expect((await ngrokd("upgrade")).err).toBe("");
+      expect(await answers()).toEqual(all);
+      await until("the old process has ended", () => !isAlive(old));
+      expect({ index: await ifindex(), hosts: readFileSync("/etc/hosts", "utf8") }).toEqual(before);
+      expect(await answers()).toEqual(all);
+      expect((await daemon.status()).network).toEqual(network);
+    }
+  });
+
+  test("and so does a kill with systemd's store", async () => {
+    const before = { index: await ifindex(), hosts: readFileSync("/etc/hosts", "utf8") };
+    const { pid } = await daemon.status();
+    process.kill(pid, "SIGKILL");
+    await until("it is gone", () => !isAlive(pid));
+    expect(await ifindex()).toBe(before.index);
+    const { words, fds } = manager.passing();
+    daemon = await serve({
+      env: manager.env,
+      args: "--json",
+      inside: [...words, binary()],
+      fds,
+    });
+    await daemon.becomes("one.demo", "listening");
+    await until("all answer", async () => Bun.deepEquals(await answers(), all));
+    expect({ index: await ifindex(), hosts: readFileSync("/etc/hosts", "utf8") }).toEqual(before);
+  });
+});
+
+stories("sockets that systemd has opened", () => {
+  test("are the control socket and the health server, and their path stays", async () => {
+    cloud = await startCloud();
+    writeConfig(configFor(cloud));
+    manager = startServiceManager();
+    const opened = {
+      "ngrokd.socket": Bun.listen({ unix: "/var/run/opened.sock", socket: deaf }),
+      health: Bun.listen({ hostname: "127.0.0.1", port: 8081, socket: deaf }),
+    };
+    // A second name: the first goes with the listener of this process.
+    linkSync("/var/run/opened.sock", "/var/run/ngrokd.sock");
+    for (const [name, listener] of Object.entries(opened)) {
+      manager.keep(name, (listener as unknown as { fd: number }).fd);
+      listener.stop();
+    }
+    const { ino } = statSync("/var/run/ngrokd.sock");
+    const { words, fds } = manager.passing();
+    daemon = await serve({ env: manager.env, args: "--json", inside: [...words, binary()], fds });
+    expect((await daemon.status()).warnings).toEqual([]);
+    await until("it is healthy", async () => {
+      return (await fetch("http://127.0.0.1:8081/healthz", { keepalive: false })).ok;
+    });
+    expect((await ngrokd("upgrade")).err).toBe("");
+    const { pid } = await daemon.status();
+    process.kill(pid, "SIGTERM");
+    await until("it has ended", () => !isAlive(pid));
+    expect(statSync("/var/run/ngrokd.sock").ino).toBe(ino);
+    expect(daemon.log()).not.toContain("no health server");
   });
 });

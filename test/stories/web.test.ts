@@ -3,6 +3,7 @@ import type { Event } from "../../src/desk/history-schemas.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { type Daemon, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { type RawReply, rawHttp } from "../support/raw-http.ts";
+import { startServiceManager } from "../support/service-manager.ts";
 import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
@@ -165,6 +166,30 @@ stories("the API over HTTP", () => {
     expect(await pause(writer)).toMatchObject({ status: 200 });
     const link = request("POST /api/v1/dashboard", { ...json, Cookie: writer }, "{}");
     expect(await rawHttp(at, link)).toMatchObject({ status: 403 });
+  });
+});
+
+stories("the dashboard's port at a handover", () => {
+  test("goes to the successor without a warning, and its pages need another link", async () => {
+    const manager = startServiceManager();
+    const config = { server: { dashboard_address: host } };
+    ({ cloud, daemon } = await registered({ config, env: manager.env, args: "--json" }));
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+    const before = await session();
+    const ran = await ngrokd("upgrade --json");
+    expect({ err: ran.err, way: ran.json?.way }).toEqual({ err: "", way: "beside" });
+    const status = (cookie: string): Promise<Response> =>
+      fetch(`${origin}/api/v1/status`, { headers: { cookie } });
+    const after = await until("the successor listens there", async () => {
+      const { code, json } = await ngrokd("dashboard --json");
+      return code === 0 && (await fetch(json.url)).headers.get("set-cookie")?.split(";")[0];
+    });
+    expect(await (await status(after)).json()).toMatchObject({ pid: ran.json.pid });
+    expect((await status(before)).status).toBe(401);
+    expect((await daemon.status()).warnings).toEqual([]);
+    expect(daemon.log()).not.toContain("cannot listen");
+    process.kill(ran.json.pid, "SIGTERM");
   });
 });
 

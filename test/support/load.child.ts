@@ -29,7 +29,7 @@ const report: LoadReport = {
 };
 
 /** Short connections at the same time. */
-const atOnce = 64;
+const atOnce = 24;
 let ending = false;
 process.stdin
   .on("data", () => undefined)

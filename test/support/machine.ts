@@ -31,7 +31,7 @@ export function whyNot(): string {
 function hasStories(): boolean {
   if (process.platform !== "linux") return true;
   const args = ownArguments();
-  return args.length === 1 || args.some((arg) => /stories|chaos/.test(arg));
+  return args.length === 1 || args.some((arg) => /stories|chaos|packages/.test(arg));
 }
 
 function obstacle(): string {

@@ -159,6 +159,19 @@ function collect(stream: ReadableStream<Uint8Array>): { text: () => string; whol
   return { text: () => text, whole: read() };
 }
 
+/**
+ * The rights of the daemon under Deno, as docs/operations.md names them. It
+ * asks for no more: a right that it lacks is an error.
+ */
+export const denoRights = [
+  "--no-prompt",
+  "--allow-net",
+  "--allow-read",
+  "--allow-write=/etc,/run,/var/run,/tmp",
+  "--allow-env",
+  "--allow-sys=hostname,networkInterfaces,uid,gid,ca,systemMemoryInfo,umask,osRelease",
+];
+
 export interface ServeOptions extends RunOptions {
   /** Words after `ngrokd serve`. */
   readonly args?: string;
@@ -205,7 +218,7 @@ export async function serve({
 }: ServeOptions = {}): Promise<Daemon> {
   const root = join(import.meta.dirname, "..", "..");
   const program = deno
-    ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")]
+    ? [join(root, "node_modules/.bin/deno"), "run", ...denoRights, join(root, "src/main.ts")]
     : inside;
   await daemons.get(socket)?.stop("SIGKILL");
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];

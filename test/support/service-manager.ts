@@ -21,7 +21,7 @@ export interface ServiceManager {
   readonly mainPid: () => number | undefined;
   /** The names of the descriptors that it keeps. */
   readonly kept: () => readonly string[];
-  /** Keeps a descriptor, as a socket unit does. */
+  /** Keeps a copy of a descriptor, as a socket unit has one. */
   keep(name: string, fd: number): void;
   /**
    * The words in front of a program that gets the kept descriptors, and their
@@ -73,17 +73,14 @@ export function startServiceManager(path = "/run/manager.sock"): ServiceManager 
       if (!/^[\x20-\x39\x3b-\x7e]{1,255}$/.test(name)) throw new Error(`a bad name: ${name}`);
       drop(name);
       kept.set(name, high(fds[0]));
+      closeSync(fds[0]);
     }
   };
   /**
    * The same file at a number that is no target of a child's descriptors: Bun
    * 1.4.5 puts them into place one by one.
    */
-  const high = (fd: number): number => {
-    const copy = symbols.fcntl(fd, duplicateClosed, 500);
-    closeSync(fd);
-    return copy;
-  };
+  const high = (fd: number): number => symbols.fcntl(fd, duplicateClosed, 500);
   const drop = (name: string): void => {
     const fd = kept.get(name);
     if (fd !== undefined) closeSync(fd);

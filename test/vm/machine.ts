@@ -57,7 +57,7 @@ export async function startMachine(kind: Kind, disks: Disks, console: string): P
   return {
     run,
     sh,
-    async until(what, command, seconds = 30) {
+    async until(what, command, seconds = 60) {
       const loop = `end=$((SECONDS + ${seconds}))
 until said=$({ ${command}; } 2>&1); do
   if ((SECONDS >= end)); then printf '%s\\n' "$said"; exit 1; fi

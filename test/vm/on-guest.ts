@@ -41,7 +41,7 @@ export function onGuest(machine: Machine): OnGuest {
       "load gets through",
       `jq() { sed -E "s/.*\\"$1\\":([0-9]+).*/\\1/" /run/load.json; }; ` +
         `(($(jq whole) > ${whole + 20} && $(jq long) > ${long + 20}))`,
-      60,
+      120,
     );
   };
   return {
@@ -63,11 +63,11 @@ systemd-run -q --unit=stand-in /mnt/ngrokd cloud --ca-file /opt/stand-in/ca.crt 
       await sh(`umask 077; cat >/etc/ngrokd/config.yml <<'YAML'\n${yaml}\nYAML`);
     },
     unit: async (property) => (await sh(`systemctl show ngrokd -p ${property} --value`)).trim(),
-    async serves(host, seconds = 60) {
+    async serves(host, seconds = 120) {
       const ask = `curl -sS -m 5 http://${host}/ | grep -x 'hello from ${host}'`;
       await until(`${host} is served`, ask, seconds);
     },
-    tells: (pattern, seconds = 30) =>
+    tells: (pattern, seconds = 60) =>
       until(
         `the unit's status says ${pattern}`,
         `systemctl show ngrokd -p StatusText --value | grep -E '${pattern}'`,

@@ -7,14 +7,23 @@ function streamed(kinds = "") {
   const history = createHistory();
   const feed = createFeed(history, () => undefined);
   const ends: string[] = [];
-  const stream = eventStream(feed, { kinds }, undefined, () => ends.push("ended"));
+  let welcome = true;
+  const stream = eventStream(feed, {
+    wanted: { kinds },
+    after: undefined,
+    isWelcome: () => welcome,
+    ended: () => ends.push("ended"),
+  });
   const reader = stream.getReader();
   const next = async (): Promise<string> => {
     const { value } = await reader.read();
     return new TextDecoder().decode(value);
   };
   const warn = (text: string): void => history.tell({ kind: "warning", text, isOver: false });
-  return { history, reader, next, warn, ends };
+  const dismiss = (): void => {
+    welcome = false;
+  };
+  return { history, reader, next, warn, ends, dismiss };
 }
 
 const textsIn = (chunk: string): unknown[] =>
@@ -58,6 +67,15 @@ describe("a stream of events", () => {
     }
     history.tell({ kind: "phase", phase: "serving", reason: "", hint: "" });
     expect(await reading).toContain('"kind":"phase"');
+  });
+
+  test("ends with the session of its client, before it tells anything more", async () => {
+    const { reader, next, warn, ends, dismiss } = streamed();
+    await next();
+    const reading = reader.read();
+    dismiss();
+    warn("secret");
+    expect({ done: (await reading).done, ends }).toEqual({ done: true, ends: ["ended"] });
   });
 
   test("ends once its client has gone, also in the midst of a wait", async () => {

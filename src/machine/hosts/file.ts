@@ -290,7 +290,14 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
  * A new file gets the SELinux label of the folder. The runtime has no call to
  * copy the label of the old file.
  */
-const hasSelinux = (): boolean => existsSync("/sys/fs/selinux/enforce");
+function hasSelinux(): boolean {
+  try {
+    return existsSync("/sys/fs/selinux/enforce");
+  } catch {
+    // Deno lets nobody look there without all rights.
+    return true;
+  }
+}
 
 /**
  * The runtime cannot read access control lists, but `ls` marks them with a plus

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 )
@@ -16,8 +18,9 @@ import (
 //	e          this byte and all that follow come back
 //	d COUNT    COUNT bytes come down
 //	u COUNT    COUNT bytes go up, and one comes back for them
+//	GET /COUNT HTTP/1.1    the same as d by HTTP; QUERY is the same as u
 //
-// COUNT is 8 bytes, little-endian.
+// COUNT is 8 bytes, little-endian, but for HTTP.
 func runIngress(args []string) {
 	flags := flag.NewFlagSet("ingress", flag.ExitOnError)
 	folder := flags.String("tls", "", "the folder of the certificates")
@@ -77,6 +80,8 @@ func obey(conn net.Conn) error {
 	switch command[0] {
 	case 'e':
 		return echo(conn, command)
+	case 'G', 'Q':
+		return exchange(conn, command[0])
 	case 'P':
 		return skipHead(conn)
 	case 22:
@@ -97,6 +102,34 @@ func obey(conn net.Conn) error {
 		return err
 	}
 	return errors.New("unknown command")
+}
+
+// An HTTP/1.1 request, of which the first byte was read, and its reply.
+func exchange(conn net.Conn, first byte) error {
+	head := []byte{}
+	last := [1]byte{}
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		if _, err := io.ReadFull(conn, last[:]); err != nil {
+			return err
+		}
+		head = append(head, last[0])
+	}
+	var method string
+	var count int64
+	if _, err := fmt.Sscanf(string(head), "%s /%d ", &method, &count); err != nil {
+		return err
+	}
+	down := count
+	if first == 'Q' {
+		if err := drop(conn, count); err != nil {
+			return err
+		}
+		down = 1
+	}
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", down); err != nil {
+		return err
+	}
+	return send(conn, down)
 }
 
 // What a client of a shared listener sends first, of HTTP or of TLS.

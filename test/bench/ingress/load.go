@@ -19,7 +19,9 @@ import (
 // one thing, measures it, and prints the result as JSON.
 //
 //	-do=echo     one byte there and back on one connection, -count times
-//	-do=bulk     -bytes in all, -way=down or up, over -streams connections
+//	-do=bulk     -bytes in all, -way=down or up, over -streams connections,
+//	             each an exchange of HTTP with -http
+//	-do=requests -count exchanges of HTTP on one connection, one after the other
 //	-do=connect  new connections to their first echoed byte, -count of them or
 //	             for a -time. Either -at-once of them all the time, or
 //	             -per-second, whatever their results. With -hold they stay
@@ -38,6 +40,7 @@ func runLoad(args []string) {
 	span := flags.Duration("time", time.Hour, "")
 	hold := flags.Bool("hold", false, "")
 	host := flags.String("host", "", "begin each connection with a request to this host")
+	http := flags.Bool("http", false, "")
 	sni := flags.String("sni", "", "begin each connection with a ClientHello for this host")
 	flags.Parse(args)
 
@@ -61,7 +64,9 @@ func runLoad(args []string) {
 	case "echo":
 		pingPong(must(dial()), *count)
 	case "bulk":
-		bulk(dial, *way == "up", *streams, *bytes)
+		bulk(dial, *way == "up", *streams, *bytes, *http)
+	case "requests":
+		requests(must(dial()), *count)
 	case "connect":
 		arrivals := atMost(*count, *span)
 		probes := &probes{dial: dial, hold: *hold}
@@ -153,7 +158,11 @@ func ping(conn net.Conn) error {
 
 // --- Bulk -------------------------------------------------------------------------------------------------------------------------
 
-func bulk(dial func() (net.Conn, error), up bool, streams int, bytes int64) {
+func bulk(dial func() (net.Conn, error), up bool, streams int, bytes int64, http bool) {
+	download, upload := download, upload
+	if http {
+		download, upload = get, query
+	}
 	conns := make([]net.Conn, streams)
 	for i := range conns {
 		conns[i] = must(dial())
@@ -192,6 +201,39 @@ func upload(conn net.Conn, bytes int64) error {
 		return err
 	}
 	return drop(conn, 1)
+}
+
+// The same by HTTP.
+func get(conn net.Conn, bytes int64) error {
+	if _, err := fmt.Fprintf(conn, "GET /%d HTTP/1.1\r\nHost: relay.bench\r\n\r\n", bytes); err != nil {
+		return err
+	}
+	if err := skipHead(conn); err != nil {
+		return err
+	}
+	return drop(conn, bytes)
+}
+
+func query(conn net.Conn, bytes int64) error {
+	head := "QUERY /%d HTTP/1.1\r\nHost: relay.bench\r\nContent-Length: %d\r\n\r\n"
+	if _, err := fmt.Fprintf(conn, head, bytes, bytes); err != nil {
+		return err
+	}
+	if err := send(conn, bytes); err != nil {
+		return err
+	}
+	if err := skipHead(conn); err != nil {
+		return err
+	}
+	return drop(conn, 1)
+}
+
+func requests(conn net.Conn, count int) {
+	start := time.Now()
+	for i := 0; i < count; i++ {
+		must(0, get(conn, 1))
+	}
+	say(map[string]float64{"seconds": time.Since(start).Seconds()})
 }
 
 func command(conn net.Conn, verb byte, count int64) error {

@@ -1,0 +1,53 @@
+import { describe, expect, test } from "bun:test";
+import { record } from "../../src/model/histogram.ts";
+import { countError, countRefusal, createMeter, type Meter } from "../../src/model/meter.ts";
+import { addChange, changeOf, copyOf, isNothing, meterFrom } from "../../src/model/meter-change.ts";
+
+/** A meter after some traffic. */
+function used(times: number): Meter {
+  const meter = createMeter();
+  for (let i = 0; i < times; i += 1) {
+    meter.active += 1;
+    meter.total += 1;
+    meter.bytesUp += 10;
+    meter.bytesDown += 100;
+    record(meter.upgrade, 0.25 * i);
+    record(meter.firstByte, 0.5);
+    countError(meter, "reset");
+    countRefusal(meter, "ERR_NGROK_1");
+    meter.lastActivity = 1000 + i;
+    meter.lastError = `error ${i}`;
+  }
+  return meter;
+}
+
+describe("a change of a meter", () => {
+  test("added to what was before is what is now, as JSON too", () => {
+    const [before, now] = [used(2), used(5)];
+    const sum = copyOf(before);
+    addChange(sum, meterFrom(JSON.parse(JSON.stringify(changeOf(before, now)))));
+    expect(sum).toEqual(now);
+  });
+
+  test("may lower the open connections", () => {
+    const now = { ...used(3), active: 1 };
+    expect(changeOf(used(3), now).active).toBe(-2);
+    expect(isNothing(changeOf(used(3), now))).toBe(false);
+    expect(isNothing(changeOf(used(3), used(3)))).toBe(true);
+  });
+
+  test("is not touched by later traffic", () => {
+    const meter = used(1);
+    const copy = copyOf(meter);
+    record(meter.upgrade, 1);
+    countError(meter, "dial");
+    countRefusal(meter, "other");
+    expect(copy).toEqual(used(1));
+  });
+
+  test("of a program with other kinds of errors keeps those that both have", () => {
+    const meter = meterFrom({ ...used(1), errorsBy: { reset: 3, unknown: 4 } as never });
+    expect(meter.errorsBy.reset).toBe(3);
+    expect("unknown" in meter.errorsBy).toBe(false);
+  });
+});

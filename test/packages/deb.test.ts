@@ -1,0 +1,92 @@
+import { beforeAll, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { stories } from "../support/story.ts";
+import { lacks, must, otherRoot, ownFolder, type Root, released } from "./support.ts";
+
+/** The next version of the package: other defaults in its configuration. */
+async function nextVersion(): Promise<string> {
+  const folder = ownFolder();
+  const tree = join(folder, "tree");
+  await must("dpkg-deb", "-R", released("_amd64.deb"), tree);
+  const control = join(tree, "DEBIAN/control");
+  writeFileSync(control, readFileSync(control, "utf8").replace(/^Version: .*/m, "Version: 99.0"));
+  const file = join(folder, "next.deb");
+  await must("dpkg-deb", "--root-owner-group", "-Znone", "-b", tree, file);
+  return file;
+}
+
+stories("the Debian package", () => {
+  const without = lacks("lintian", "dpkg-deb");
+  const deb = (): string => released("_amd64.deb");
+  let machine: Root;
+  let before: Set<string>;
+  let hosts: string;
+
+  beforeAll(async () => {
+    if (without) return;
+    machine = await otherRoot();
+    before = await machine.files();
+    hosts = await machine.must("cat /etc/hosts");
+  });
+
+  test.skipIf(without)("has nothing that lintian minds, for both processors", async () => {
+    for (const file of [deb(), released("_arm64.deb")])
+      expect((await must("lintian", "--fail-on", "error,warning", file)).out).toBe("");
+  });
+
+  test.skipIf(without)("installs program, unit, group and configuration, and starts", async () => {
+    await must("cp", deb(), join(machine.path, "tmp/ngrokd.deb"));
+    await machine.must("dpkg -i /tmp/ngrokd.deb");
+    expect(await machine.must("ngrokd --version")).toStartWith("ngrokd ");
+    expect(await machine.must("ngrokd config check")).toContain("/etc/ngrokd/config.yml");
+    expect(await machine.must("stat -c '%a %U' /etc/ngrokd /etc/ngrokd/config.yml")).toBe(
+      "700 root\n600 root\n",
+    );
+    expect(await machine.must("getent group ngrokd")).toStartWith("ngrokd:");
+    expect(await machine.told()).toEqual(["start ngrokd.service"]);
+    expect(await machine.must("ngrokd service install --dry-run")).not.toContain("write ");
+    expect((await machine.sh("man -w ngrokd; dpkg -V ngrokd")).out).not.toContain("??");
+  });
+
+  test.skipIf(without)("keeps a changed configuration at an upgrade, and restarts", async () => {
+    await machine.must("echo '# mine' >>/etc/ngrokd/config.yml");
+    await must("cp", await nextVersion(), join(machine.path, "tmp/next.deb"));
+    await machine.must("dpkg -i /tmp/next.deb");
+    expect(await machine.must("tail -n 1 /etc/ngrokd/config.yml")).toBe("# mine\n");
+    expect(await machine.told()).toEqual(["restart ngrokd.service"]);
+  });
+
+  test.skipIf(without)("takes a killed daemon's names back, and purge leaves nothing", async () => {
+    await machine.must(leaveNames);
+    expect(await machine.must("cat /etc/hosts")).toContain("hello.demo");
+    await machine.must("dpkg -r ngrokd");
+    expect(await machine.must("cat /etc/hosts")).toBe(hosts);
+    expect(await machine.must("cat /etc/ngrokd/operator_id")).not.toBe("");
+    expect(await machine.told()).toEqual(["stop ngrokd.service"]);
+    await machine.must("dpkg -P ngrokd");
+    const after = await machine.files();
+    const left = [...after.difference(before)].filter((line) => !isOfOthers(line));
+    const gone = [...before.difference(after)].filter((line) => !isOfOthers(line));
+    expect({ left, gone }).toEqual({ left: [], gone: [] });
+    expect(await machine.must("cat /etc/hosts")).toBe(hosts);
+  });
+});
+
+/** A daemon serves a name, and is killed. All its output goes to files. */
+const leaveNames = `exec 2>/tmp/errors
+  ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file /tmp/ca.crt \\
+    --endpoint http://hello.demo:8080=127.0.0.1:1 >/tmp/cloud &
+  cloud=$!
+  for _ in $(seq 100); do grep -q apiUrl /tmp/cloud && break; sleep 0.1; done
+  value() { sed -n 's/.*"'$1'": *"\\([^"]*\\)".*/\\1/p' /tmp/cloud; }
+  printf 'api: {url: "%s", key: "%s"}\\nserver: {ingress_ca: /tmp/ca.crt, health_port: any}\\n' \\
+    "$(value apiUrl)" "$(value apiKey)" >/etc/ngrokd/config.yml
+  ngrokd serve >/tmp/log &
+  daemon=$!
+  ngrokd wait hello.demo --timeout 30 >/tmp/waited || cat /tmp/log /tmp/cloud
+  kill -9 $daemon $cloud`;
+
+/** Files that groupadd and dpkg always write, and the sizes of folders. */
+const isOfOthers = (line: string): boolean =>
+  /^\/etc\/(?:group|gshadow)-? /.test(line) || /^\S+ d /.test(line);

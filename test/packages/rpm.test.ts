@@ -1,0 +1,36 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { stories } from "../support/story.ts";
+import { lacks, must, otherRoot, released } from "./support.ts";
+
+stories("the RPM", () => {
+  test.skipIf(lacks("rpm"))(
+    "installs program, unit and configuration, and keeps a changed one",
+    async () => {
+      const machine = await otherRoot();
+      const before = await machine.files();
+      await must("cp", released(".x86_64.rpm"), join(machine.path, "tmp/ngrokd.rpm"));
+      // Debian's rpm has no packages that could fulfil what it needs.
+      await machine.must("rpm --initdb && rpm --force-debian --nodeps -i /tmp/ngrokd.rpm");
+      expect(await machine.must("ngrokd --version")).toStartWith("ngrokd ");
+      expect(await machine.must("rpm -V ngrokd --nodeps")).toBe("");
+      expect(await machine.must("stat -c '%a %U' /etc/ngrokd /etc/ngrokd/config.yml")).toBe(
+        "700 root\n600 root\n",
+      );
+      expect(await machine.must("getent group ngrokd")).toStartWith("ngrokd:");
+      expect(await machine.must("ngrokd service install --dry-run")).not.toContain("write ");
+      expect(await machine.told()).toEqual([]);
+
+      await machine.must("echo '# mine' >>/etc/ngrokd/config.yml");
+      await machine.must("rpm --force-debian --nodeps --replacepkgs -U /tmp/ngrokd.rpm");
+      expect(await machine.must("tail -n 1 /etc/ngrokd/config.yml")).toBe("# mine\n");
+      expect(await machine.told()).toEqual(["try-restart ngrokd.service"]);
+
+      await machine.must("rpm --force-debian -e ngrokd");
+      expect(await machine.told()).toEqual(["disable ngrokd.service"]);
+      const left = [...(await machine.files()).difference(before)];
+      const paths = left.filter((line) => !/^\/etc\/g(?:roup|shadow)|^\S+ d /.test(line));
+      expect(paths.map((line) => line.split(" ")[0])).toEqual(["/etc/ngrokd/config.yml.rpmsave"]);
+    },
+  );
+});
