@@ -12,7 +12,7 @@ import type { TrustKeeper } from "./trust-keeper.ts";
 export function ingressSettings(
   loaded: Loaded,
   identity: Pick<Identity, "certPem" | "keyPem" | "ingressEndpoint">,
-  { ca, caFile }: Pick<TrustKeeper, "ca" | "caFile">,
+  { ca, caFile, published }: Pick<TrustKeeper, "ca" | "caFile" | "published">,
 ): IngressSettings {
   const { server, forward } = loaded.config;
   const address = ingressAddress(loaded, identity.ingressEndpoint);
@@ -22,6 +22,7 @@ export function ingressSettings(
     key: identity.keyPem,
     ca,
     caFile,
+    published,
     insecureSkipVerify: server.insecure_skip_verify,
     resume: forward.session_resumption,
     via: proxyFor(address, loaded.proxy),

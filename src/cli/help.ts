@@ -30,7 +30,6 @@ export function groupHelp(tree: Tree, path: readonly string[], say: Say): string
     `  ${dim("$")} ngrokd demo                  ${dim("try it: no account, no root")}`,
     `  ${dim("$")} sudo ngrokd set-api-key      ` +
       dim("your key, from dashboard.ngrok.com/api-keys"),
-    `  ${dim("$")} sudo ngrokd trust …          ${dim("ngrok's CA; see `ngrokd trust --help`")}`,
     `  ${dim("$")} sudo ngrokd service install  ${dim("run it as a service (`serve`: in this terminal)")}`,
     `  ${dim("$")} sudo ngrokd doctor           ${dim("check everything, with advice")}`,
   ];

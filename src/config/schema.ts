@@ -140,6 +140,12 @@ const ownShape = {
         "folder of PEM files.",
       allowed: "an absolute path",
     }),
+    ingress_ca_sha256: setting(z.array(text(values.fingerprint)).default([]).readonly(), {
+      description:
+        "SHA-256 fingerprints of further CAs that are trusted when the ingress shows them. " +
+        "ngrok's published CA is always one of them.",
+      allowed: "a list of SHA-256 fingerprints: 64 hexadecimal digits, with or without colons",
+    }),
     insecure_skip_verify: setting(z.boolean().default(false), {
       description:
         "DANGEROUS: do not verify the ingress. Anyone on the network path can then read " +

@@ -41,6 +41,12 @@ export const apiKey: Rule = (text) => {
   return key.ok ? key.value : undefined;
 };
 
+/** SHA-256 of a certificate, as `AB:CD:…`. */
+export const fingerprint: Rule = (text) => {
+  const digits = text.replaceAll(":", "").toUpperCase();
+  return /^[0-9A-F]{64}$/.test(digits) ? digits.replaceAll(/..(?=.)/g, "$&:") : undefined;
+};
+
 export const ingress: Rule = (text) => {
   const address = parseHostPort(text, 443);
   return address.ok ? hostPortText(address.value) : undefined;

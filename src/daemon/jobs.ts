@@ -41,6 +41,7 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "server.health_port": ["health"],
   "server.dashboard_address": ["web"],
   "server.ingress_ca": ["trust"],
+  "server.ingress_ca_sha256": ["trust"],
   "server.insecure_skip_verify": ["ingress", "verification"],
   "bound_endpoints.poll_interval": ["poll"],
   "bound_endpoints.selectors": ["poll"],

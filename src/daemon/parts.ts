@@ -96,7 +96,14 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
-  const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
+  const trust = await createTrustKeeper({
+    loaded: current,
+    stateFolder,
+    log,
+    adopted() {
+      for (const member of accounts.all) tellRelay({ trust, relay, accounts }, member);
+    },
+  });
   const limits = relayLimits(config);
   const hasAddress = createOwnAddresses();
   const isOwn = (address: string): boolean =>

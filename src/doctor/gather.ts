@@ -15,6 +15,7 @@ import {
 } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
+import { keptCa } from "../ingress/published-ca.ts";
 import { loadTrust } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
@@ -170,12 +171,15 @@ export async function wayToIngress(
   const address = parseHostPort(named ?? loaded.config.ingressEndpoint, 443);
   if (!address.ok)
     throw new NgrokdError("config", `The ingress's address cannot be used: ${address.reason}`);
-  const trust = await loadTrust(extra === "" ? {} : { extra });
+  const kept = keptCa(loaded.config.server);
+  const trust = await loadTrust(extra === "" ? { kept } : { kept, extra });
   return {
     ...address.value,
     cert: identity.certPem,
     key: identity.keyPem,
     ca: trust.ca,
+    // The daemon adopts it at its first connection.
+    published: { fingerprints: kept.fingerprints, adopt: () => undefined },
     insecureSkipVerify,
     resume: true,
     via: proxyFor(address.value, loaded.proxy),

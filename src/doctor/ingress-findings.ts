@@ -2,6 +2,7 @@ import { refusalAdvice } from "../ingress/advice.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { noticesText } from "../ingress/notices.ts";
+import { dialPublished } from "../ingress/published-ca.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
 import { upgrade } from "../ingress/upgrade.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -60,18 +61,20 @@ export async function tryIngress(
   targets: readonly Target[],
   pace: Pace,
 ): Promise<IngressFacts> {
-  const { host, port, via, resume: _, ...tls } = settings;
+  const { host, port, via, resume: _, published, ...tls } = settings;
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
   const looked = via?.host ?? host;
   const question = askResolver(looked);
   const tried = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
-    conn = await net
-      .dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal })
-      .catch((error: unknown) => {
-        throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
-      });
+    conn = await dialPublished(
+      (tls) => net.dial({ host, port }, { tls, via, signal }),
+      { serverName: host, ...tls },
+      published,
+    ).catch((error: unknown) => {
+      throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
+    });
     return conn.peer;
   });
   const dial = tried.ok || !question.pending ? tried : { ...tried, error: resolverSilent(looked) };

@@ -21,6 +21,8 @@ export interface StateFiles {
   readonly operatorId: string;
   /** `host:port` of the ingress, as ngrok named it. */
   readonly ingressEndpoint: string;
+  /** ngrok's CA, as the ingress has shown it (see keptCa). */
+  readonly ingressCa: string;
   /** The hosts file as it was before ngrokd first changed it. */
   readonly hostsOriginal: string;
   /** Two copies that finish or undo a write of the hosts file after a crash. */
@@ -41,6 +43,7 @@ export function stateFiles(folder: string): StateFiles {
     journal: join(folder, "journal.json"),
     operatorId: join(folder, "operator_id"),
     ingressEndpoint: join(folder, "ingress_endpoint"),
+    ingressCa: join(folder, "ingress-ca.pem"),
     hostsOriginal: join(folder, "hosts.original"),
     hostsBefore: join(folder, "hosts.before"),
     hostsAfter: join(folder, "hosts.after"),

@@ -4,6 +4,7 @@ import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { noAnswer } from "./ingress-errors.ts";
 import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
+import { dialPublished, type Published } from "./published-ca.ts";
 import { createSessions } from "./sessions.ts";
 import { describeTlsFailure } from "./trust.ts";
 
@@ -20,6 +21,8 @@ export interface IngressSettings {
   readonly ca: readonly string[];
   readonly caFile?: TlsClientOptions["caFile"];
   readonly insecureSkipVerify: boolean;
+  /** Undefined if nothing is trusted that is not in `ca`. */
+  readonly published?: Published | undefined;
   /** Whether handshakes may resume an earlier session. */
   readonly resume: boolean;
   /** The proxy on the way; undefined for a direct connection. */
@@ -64,14 +67,18 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     way: { connected: number | undefined } | undefined,
   ): Promise<Conn> => {
     dials += 1;
-    const { host, port, resume, via, ...tls } = settings();
+    const { host, port, resume, via, published, ...tls } = settings();
     const began = performance.now();
     try {
       const connected = (): void => {
         if (way !== undefined) way.connected ??= performance.now();
       };
       const own = { serverName: host, ...tls, sessions: resume ? sessions : undefined };
-      const conn = await dialHost({ host, port }, { tls: own, via, signal, connected });
+      const conn = await dialPublished(
+        (tls) => dialHost({ host, port }, { tls, via, signal, connected }),
+        own,
+        published,
+      );
       trouble = undefined;
       return conn;
     } catch (error) {

@@ -57,10 +57,20 @@ export interface TrustOptions {
   readonly extra?: string;
   /** May be missing. */
   readonly folder?: string;
+  /** The published CA that the ingress has shown earlier; may be missing. */
+  readonly kept?: KeptCa | undefined;
+}
+
+/** See {@link keptCa}. */
+export interface KeptCa {
+  readonly path: string;
+  /** SHA-256; others in the file do not count. */
+  readonly fingerprints: readonly string[];
 }
 
 /**
- * The system's roots, ngrok's folder and the configured CA. Missing CAs never
+ * The system's roots, ngrok's folder, the kept CA and the configured one.
+ * Missing CAs never
  * turn verification off: less trust means that less verifies. Rejects with
  * NgrokdError `config` if `extra` cannot be used (`details.isGone`: it is not
  * there).
@@ -68,6 +78,7 @@ export interface TrustOptions {
 export async function loadTrust({
   extra,
   folder = trustFolder,
+  kept,
 }: TrustOptions = {}): Promise<Trust> {
   const warnings: string[] = [];
   const found: { name: string; pems: readonly string[] }[] = [
@@ -79,6 +90,8 @@ export async function loadTrust({
     if (errnoOf(error) !== "ENOENT")
       warnings.push(fileError(`Cannot read "${folder}"`, error).message);
   }
+  const pems = kept === undefined ? [] : await keptCas(kept, warnings);
+  if (kept !== undefined && pems.length > 0) found.push({ name: kept.path, pems });
   if (extra !== undefined) found.push({ name: extra, pems: await configured(extra, warnings) });
   return {
     ca: [...new Set(found.flatMap(({ pems }) => pems))],
@@ -166,7 +179,8 @@ export function describeTlsFailure(error: NgrokdError): NgrokdError {
 }
 
 /** OpenSSL's names for a chain that ends in no anchor of ours. */
-const untrusted = /^(?:UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY|SELF_SIGNED|DEPTH_ZERO_SELF_SIGNED)/;
+export const untrusted =
+  /^(?:UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY|SELF_SIGNED|DEPTH_ZERO_SELF_SIGNED)/;
 
 function hintOf(reason: string, shown: PeerCertificate | undefined): string | undefined {
   if (untrusted.test(reason)) {
@@ -204,6 +218,19 @@ function systemRoots(): readonly string[] {
     roots = system.length > 0 ? system : tls.rootCertificates;
   }
   return roots;
+}
+
+/** Its fingerprint is checked again: another program may have written it. */
+async function keptCas({ path, fingerprints }: KeptCa, warnings: string[]): Promise<string[]> {
+  try {
+    return readCertificates(await readSmallFile(path))
+      .certificates.filter(({ fingerprint256 }) => fingerprints.includes(fingerprint256))
+      .map(pemOf);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT")
+      warnings.push(fileError(`Cannot read "${path}"`, error).message);
+    return [];
+  }
 }
 
 async function configured(path: string, warnings: string[]): Promise<string[]> {
@@ -301,7 +328,7 @@ function readCertificates(text: string): { certificates: X509Certificate[]; brok
 }
 
 /** One spelling for one certificate, so that equal ones are equal texts. */
-function pemOf(certificate: X509Certificate): string {
+export function pemOf(certificate: X509Certificate): string {
   const lines = certificate.raw.toString("base64").match(/.{1,64}/g) ?? [];
   return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
 }

@@ -75,11 +75,16 @@ export function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOpt
 
 /** A resumed session is of a server that was judged before. */
 function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
-  if (socket.isSessionReused()) return undefined;
-  // Bun returns the chain only if no short form is requested, a parameter that
-  // its types lack.
+  return socket.isSessionReused() ? undefined : weaknessOf(shownChain(socket), ca);
+}
+
+/**
+ * Bun returns the chain only if no short form is requested, a parameter that
+ * its types lack.
+ */
+export function shownChain(socket: Socket): Uint8Array[] {
   const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
-  return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
+  return chainOf(asked.getPeerCertificate(false));
 }
 
 const unverified = new Error("the server's certificate was not verified");

@@ -33,7 +33,14 @@ import {
   type Stage,
   Tapped,
 } from "./bun-stage.ts";
-import { bunJudges, clientTls, problemOf, serverTls, withoutMissingFile } from "./bun-tls.ts";
+import {
+  bunJudges,
+  clientTls,
+  problemOf,
+  serverTls,
+  shownChain,
+  withoutMissingFile,
+} from "./bun-tls.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
@@ -387,7 +394,7 @@ function tlsStage(
           connected(shared, socket, target, undefined, verified ? sessions : undefined),
         );
       const shown = peerCertificate(socket.getPeerCertificate());
-      reject(tlsFailed(target, problem, shown));
+      reject(tlsFailed(target, problem, shown, shownChain(socket)));
       // If Bun judges, it closes the connection itself, after the alert with
       // the reason.
       if (ok || !bunJudges(tls, session)) socket.terminate();

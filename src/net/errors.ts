@@ -49,10 +49,13 @@ export function tlsFailed(
   address: Address,
   cause: unknown,
   certificate?: PeerCertificate,
+  chain: readonly Uint8Array[] = [],
 ): NgrokdError {
   const reason = tlsReason(cause) ?? errnoOf(cause) ?? "UNKNOWN";
   const what = verdicts[reason] ?? mishaps[reason] ?? alertText(reason) ?? textOf(cause);
   const details = certificate === undefined ? { reason } : { reason, certificate };
+  // It is for programs of ours, and not to be printed with the other details.
+  if (chain.length > 0) Object.defineProperty(details, "chain", { value: chain });
   return new NgrokdError("tls", `Cannot connect to "${addressText(address)}" over TLS: ${what}`, {
     cause,
     details,

@@ -198,7 +198,7 @@ async function secure(
       throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
     if (!isVerdict(error)) throw tlsFailed(target, error);
     const seen = await look(target, options, signal, again);
-    throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
+    throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen), chainOf(seen));
   }
 }
 
@@ -274,7 +274,9 @@ async function look(
       socket: streamOver(plain).below,
     };
     const secured = handshake(target, plain, insecurely, within);
-    return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
+    return await secured
+      .then((socket) => socket.getPeerCertificate(true))
+      .finally(() => plain.abort());
   } catch {
     // The caller reports the failure without the certificate.
     return undefined;

@@ -392,8 +392,9 @@ export interface Net {
    * or path not found; `details.errno` if it is known), `timeout`/`cancelled`
    * (the signal), `permission`, or `tls`. Then `details` has `reason`
    * (OpenSSL's code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, if the
-   * peer showed one, `certificate` (PeerCertificate). A failure of a proxy is
-   * `network` too, and `details.proxy` names it.
+   * peer showed one, `certificate` (PeerCertificate) and `chain` (readonly
+   * Uint8Array[], DER, from the peer's own up; unverified, and not enumerable).
+   * A failure of a proxy is `network` too, and `details.proxy` names it.
    */
   dial(address: Address, options?: DialOptions): Promise<Conn>;
   /**

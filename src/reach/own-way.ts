@@ -1,6 +1,6 @@
 import { createAccount, type EndedPass } from "../account/account.ts";
 import { ingressSettings } from "../account/ingress-settings.ts";
-import { createTrustKeeper } from "../account/trust-keeper.ts";
+import { createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
 import type { Loaded } from "../config/loaded.ts";
 import { ensureWritableFolder } from "../files/atomic.ts";
@@ -47,17 +47,11 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
   const folder = stateFolderOf(loaded.config.server);
   await ensureWritableFolder(folder, 0o700);
   const fetch = createFetch(net, loaded.proxy);
-  const trust = await createTrustKeeper({ loaded: () => loaded, stateFolder: folder, log });
+  const trust = await trustIn(folder, options, () => settle());
   let settings: IngressSettings | undefined;
   const lists = createLists(options, folder);
-  const ingress = createIngress(
-    net,
-    () => {
-      if (settings === undefined) throw notRegistered();
-      return settings;
-    },
-    () => pool,
-  );
+  const settingsNow = (): IngressSettings => settings ?? notYet();
+  const ingress = createIngress(net, settingsNow, () => pool);
   const account = createAccount({
     name: loaded.profile ?? defaultProfile,
     stateFolder: folder,
@@ -73,12 +67,15 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
     published: () => undefined,
     changed: () => ingress.discard(),
   });
+  const settle = (): void => {
+    const identity = account.identity.current;
+    if (identity !== undefined) settings = ingressSettings(loaded, identity, trust);
+  };
   const start = (): Promise<void> =>
     account.start({
       before: () => trust.reread(),
       after(pass) {
-        const identity = account.identity.current;
-        if (identity !== undefined) settings = ingressSettings(loaded, identity, trust);
+        settle();
         ingress.prepare();
         first.saw(pass);
       },
@@ -121,6 +118,16 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
     },
     close,
   };
+}
+
+const trustIn = (
+  stateFolder: string,
+  { loaded, log }: Pick<OwnWayOptions, "loaded" | "log">,
+  adopted: () => void,
+): Promise<TrustKeeper> => createTrustKeeper({ loaded: () => loaded, stateFolder, log, adopted });
+
+function notYet(): never {
+  throw notRegistered();
 }
 
 /** The latest list, and what of it may take a name. */

@@ -87,11 +87,7 @@ describe("finding the command", () => {
       'Unknown flag "--jsn"',
       "did you mean --json? `ngrokd config --help` shows the usage",
     ],
-    [
-      "trust",
-      "Missing <source>: A PEM file, or an https URL of one",
-      "`ngrokd trust --help` shows the usage",
-    ],
+    ["why", "Missing <name>: A host name, host:port or URL", "`ngrokd why --help` shows the usage"],
   ])("ngrokd %s gets the error and the probable meaning", async (line, message, hint) => {
     const { code, out, err } = await run(line);
     if (message === "") return expect({ code, err }).toEqual({ code: 0, err: "" });

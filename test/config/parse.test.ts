@@ -6,6 +6,7 @@ import { parseConfig, type Reading } from "../../src/config/parse.ts";
 import { problemText } from "../../src/config/problem.ts";
 import { configSchema, defaultConfig } from "../../src/config/schema.ts";
 import { valueAt } from "../../src/config/value-at.ts";
+import { ngrokCa } from "../../src/ingress/trust.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram } from "./support.ts";
 
@@ -487,6 +488,7 @@ const rightConfig = fc
       health_address: fc.constantFrom("127.0.0.1", "0.0.0.0", "::1", "localhost"),
       health_port: port,
       ingress_ca: fc.oneof(fc.constant(""), absolute),
+      ingress_ca_sha256: fc.constantFrom<string[]>([], [ngrokCa.fingerprint256]),
       insecure_skip_verify: fc.boolean(),
     }),
     bound_endpoints: fc.record({

@@ -87,6 +87,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.health_address": "0.0.0.0",
   "server.dashboard_address": "127.0.0.1:9999",
   "server.health_hosts": "[monitored.example]",
+  "server.ingress_ca_sha256": `[${"ab".repeat(32)}]`,
   "access.hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
   "net.subnet6": "off",

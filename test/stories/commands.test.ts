@@ -86,7 +86,7 @@ stories("the command line without a daemon", () => {
     ["--frob", 'Unknown flag "--frob"', "`ngrokd --help`"],
     ["list extra", 'Unexpected argument "extra"', "`ngrokd list --help`"],
     ["list --socket", 'The flag "--socket" needs a value', "`ngrokd list --help`"],
-    ["trust", "Missing <source>: A PEM file, or an https URL of one", "`ngrokd trust --help`"],
+    ["why", "Missing <name>: A host name, host:port or URL", "`ngrokd why --help`"],
     ["__proto__", 'Unknown command "__proto__"', "`ngrokd --help`"],
     ["set-api-key", "No API key was given", "`ngrokd set-api-key - < key-file`"],
     ["cloud --api-port 70000", "The flag --api-port is wrong", "`ngrokd cloud --help`"],

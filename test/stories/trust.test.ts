@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, unlinkSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
@@ -148,5 +148,66 @@ stories("server.insecure_skip_verify", () => {
     const list = await ngrokd("list");
     expect(list.err).toContain("warning: the ingress's certificate is NOT verified");
     expect(list.out).not.toContain("NOT verified");
+  });
+});
+
+stories("an ingress that shows a published CA", () => {
+  const kept = "/etc/ngrokd/ingress-ca.pem";
+  let cloud: Cloud;
+  let ca: X509Certificate;
+  const config = (): object =>
+    configFor(cloud, { server: { ingress_ca: "", ingress_ca_sha256: [ca.fingerprint256] } });
+
+  beforeAll(async () => {
+    cloud = await startCloud();
+    ca = new X509Certificate(readFileSync(cloud.caFile));
+    await cloud.add("http://hello.demo", page("hello").address);
+  });
+
+  test("is trusted at the first connection, without a step, and is kept", async () => {
+    writeConfig(config());
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(await curl()).toMatchObject({ out: "hello", code: 0 });
+    expect(await daemon.status()).toMatchObject({ phase: "serving", warnings: [] });
+    expect(daemon.lines().filter(({ message }) => message.startsWith(failing))).toEqual([]);
+    const told = daemon.lines().filter(({ message }) => message.includes("has shown the CA"));
+    expect(told.map(({ message }) => message)).toEqual([
+      expect.stringContaining(ca.fingerprint256),
+    ]);
+    expect(new X509Certificate(readFileSync(kept)).fingerprint256).toBe(ca.fingerprint256);
+    expect((await ngrokd("doctor")).out).toMatch(/Ingress .*answered/);
+    await daemon.stop();
+  });
+
+  test("stays trusted by its file, and no longer once its fingerprint is removed", async () => {
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(daemon.lines().filter(({ message }) => message.includes("has shown"))).toEqual([]);
+    expect((await curl()).out).toBe("hello");
+    writeConfig(configFor(cloud, { server: { ingress_ca: "" } }));
+    await ngrokd("reload");
+    expect((await curl()).code).not.toBe(0);
+    expect(existsSync(kept)).toBe(true);
+    await daemon.stop();
+  });
+
+  test("`ngrokd trust` does the same without a daemon, and says what it saw", async () => {
+    unlinkSync(kept);
+    const refused = await ngrokd("trust");
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain(`SHA-256 ${ca.fingerprint256}`);
+    expect(existsSync(kept)).toBe(false);
+    writeConfig(config());
+    const first = await ngrokd("trust");
+    expect({ code: first.code, out: first.out }).toEqual({
+      code: 0,
+      out: expect.stringMatching(/^Now trusted: the ingress "127\.0\.0\.1:\d+" shows the CA /),
+    });
+    expect(first.out).toContain(ca.fingerprint256);
+    expect(statSync(kept).mode & 0o777).toBe(0o644);
+    expect((await ngrokd("trust")).out).toMatch(/^Already trusted: the ingress /);
+    expect((await ngrokd("trust --json")).json).toMatchObject({ adopted: null });
+    expect((await ngrokd("trust --force")).code).toBe(2);
   });
 });

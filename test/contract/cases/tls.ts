@@ -121,6 +121,22 @@ export const tls: Case[] = [
     },
   },
   {
+    name: "an untrusted chain is in the error, and is not printed with it",
+    async run(world) {
+      const intermediate = await intermediateCa(world.pki.root);
+      const leaf = await issue(intermediate, "ingress.test", { names: ["ingress.test"] });
+      const server = { ...leaf, cert: leaf.cert + intermediate.cert };
+      const tls = trusting(world, { ca: [world.pki.stranger.cert] });
+      const error = await refused(world, server, tls, /CA is not trusted/);
+      const chain = error.details.chain as readonly Uint8Array[];
+      assert.deepEqual(
+        chain.slice(0, 2).map((der) => new X509Certificate(Buffer.from(der)).fingerprint256),
+        [leaf.cert, intermediate.cert].map((pem) => new X509Certificate(pem).fingerprint256),
+      );
+      assert.equal("chain" in { ...error.details }, false);
+    },
+  },
+  {
     name: "a wrong name is refused",
     async run(world) {
       const error = await refused(
