@@ -74,7 +74,7 @@ describe("install.sh", () => {
       expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
       const runIt =
         process.getuid?.() === 0 && existsSync("/run/systemd/system") ? "service" : "serve";
-      expect(commandsIn(stdout)).toEqual(["set-api-key", "trust", runIt]);
+      expect(commandsIn(stdout)).toEqual(["set-api-key", runIt]);
       expect(readdirSync(machine.temporary)).toEqual([]);
       expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
     },
