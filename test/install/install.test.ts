@@ -923,8 +923,6 @@ const versionOf = ({ program, env }: Machine): string =>
 
 /** The commands of the last three lines. */
 const commandsIn = (stdout: string): string[] =>
-  stdout
-    .trim()
+  (stdout.trim().split("\n\n").at(-1) ?? "")
     .split("\n")
-    .slice(-3)
     .map((line) => /ngrokd (\S+)/.exec(line.replace(/^.*\/ngrokd /, "ngrokd "))?.[1] ?? "");
