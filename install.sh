@@ -284,11 +284,10 @@ explain() {
   if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then run="service install"; fi
   cat <<EOF
 
-Next: your API key (dashboard.ngrok.com/api-keys), the CA of ngrok's ingress (its fingerprint is checked), and the daemon;
+Next: your API key (dashboard.ngrok.com/api-keys), and the daemon;
 \`$ngrokd doctor$named\` then looks whether all is well:
 
   $ngrokd set-api-key$named
-  $ngrokd trust https://raw.githubusercontent.com/ngrok/ngrok-operator/main/certs/ngrok-ca.crt
   $ngrokd $run$named
 EOF
 }
