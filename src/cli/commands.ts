@@ -1,15 +1,5 @@
 import { summaries } from "../desk/summaries.ts";
-import type { Command } from "./command.ts";
-
-/**
- * A command or a group of commands. Each command's code is loaded when it runs,
- * so `ngrokd list` starts without the daemon's code.
- */
-export interface Entry {
-  readonly description: string;
-  readonly of: Tree | (() => Promise<Command>);
-}
-export type Tree = { readonly [word: string]: Entry };
+import type { Command, Tree } from "./command.ts";
 
 const from = (load: () => Promise<{ default: Command }>) => async (): Promise<Command> =>
   (await load()).default;
@@ -165,6 +155,10 @@ export const commands: Tree = {
   demo: {
     description: "Try ngrokd: no account, no root, nothing left behind",
     of: from(() => import("./demo.ts")),
+  },
+  completion: {
+    description: "Print the script that completes ngrokd's words in a shell",
+    of: async () => (await import("./completion.ts")).completion(commands),
   },
   version: { description: "Show the version", of: from(() => import("./version.ts")) },
 };
