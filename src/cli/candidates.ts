@@ -1,5 +1,6 @@
 import type { ArgDef, ArgsDef } from "citty";
 import { globalArgs, type Tree } from "./command.ts";
+import { scripts } from "./completion-scripts.ts";
 import { aliasesOf } from "./flags.ts";
 
 /** A word that fits, and what it means. */
@@ -109,6 +110,8 @@ async function valuesOf(
     return { words: [], files: true };
   if (/^(?:host|endpoint)…?$/i.test(hint) || /^(?:host|endpoint)$/.test(name) || name === "name")
     return { words: await endpoints(), files: false };
+  if (name === "shell")
+    return { words: Object.keys(scripts).map((word) => ({ word, about: "" })), files: false };
   if (!/^[a-z]+(?:\|[a-z]+)+$/.test(hint)) return nothing;
   return { words: hint.split("|").map((word) => ({ word, about: "" })), files: false };
 }

@@ -140,6 +140,10 @@ export const commands: Tree = {
     description: "Run a command that reaches endpoints by name, without root",
     of: from(() => import("./exec.ts")),
   },
+  support: {
+    description: "Write one archive for a report, without secrets",
+    of: from(() => import("./support.ts")),
+  },
   plan: {
     description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),

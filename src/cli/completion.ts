@@ -16,8 +16,7 @@ export const completion = (tree: Tree): Command =>
       shell: {
         type: "positional",
         required: false,
-        valueHint: "bash|zsh|fish|powershell",
-        description: "The shell; that of $SHELL if it is left out",
+        description: "bash, zsh, fish or powershell; that of $SHELL if it is left out",
       },
       new: {
         type: "boolean",
