@@ -29,12 +29,14 @@ bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test vm-test soak chaos check fmt proto bench dist packages release install clean
+.PHONY: help build man demo test vm-test soak chaos check fmt proto bench dist packages release install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 build: dist/ngrokd ## Build dist/ngrokd for this machine
+
+man: dist/man/ngrokd.1 ## Write the manual pages to dist/man
 
 demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: check and exit)
 	@dist/ngrokd demo
@@ -75,9 +77,11 @@ release: $(archives) $(packages) $(bill) ## Build all files of a release, signed
 	$(call sums,$(archives) $(bill) $$(cat $(packages)))
 	@$(bun) .github/packaging/formula.ts $(version) dist/SHA256SUMS > dist/ngrokd.rb
 
-install: dist/ngrokd ## Install to PREFIX (/usr/local), below DESTDIR where it is set
+install: dist/ngrokd dist/man/ngrokd.1 ## Install to PREFIX (/usr/local), below DESTDIR where it is set
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 dist/ngrokd '$(DESTDIR)$(PREFIX)/bin/ngrokd'
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -m 0644 dist/man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1'
 
 clean: ## Remove what was built
 	rm -rf dist
@@ -99,6 +103,9 @@ dist/ngrokd: $(sources) $(stamp)
 	@rm -rf dist/host && mkdir -p dist/host
 	$(compile) --outfile dist/host/ngrokd
 	@mv dist/host/ngrokd $@ && rm -rf dist/host
+
+dist/man/ngrokd.1: $(sources) .github/packaging/man.ts
+	@$(bun) .github/packaging/man.ts dist/man $(commit_time)
 
 $(stamp):
 	@mkdir -p dist && rm -f dist/.commit-* && touch $@

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { commands, type Tree } from "../src/cli/commands.ts";
+import type { Tree } from "../src/cli/command.ts";
+import { commands } from "../src/cli/commands.ts";
 import { settings } from "../src/config/schema.ts";
 import { isOperation, type Operation, operationNames, operations } from "../src/desk/operations.ts";
 import { checks } from "../src/doctor/finding.ts";

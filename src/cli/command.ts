@@ -92,6 +92,16 @@ export type Command = CommandDef<ArgsDef> & {
   readonly examples: readonly string[];
 };
 
+/**
+ * A command or a group of commands. Each command's code is loaded when it runs,
+ * so `ngrokd list` starts without the daemon's code.
+ */
+export interface Entry {
+  readonly description: string;
+  readonly of: Tree | (() => Promise<Command>);
+}
+export type Tree = { readonly [word: string]: Entry };
+
 export function command<const T extends ArgsDef = Record<never, never>>(
   spec: CommandSpec<T>,
 ): Command {

@@ -1,15 +1,5 @@
 import { summaries } from "../desk/summaries.ts";
-import type { Command } from "./command.ts";
-
-/**
- * A command or a group of commands. Each command's code is loaded when it runs,
- * so `ngrokd list` starts without the daemon's code.
- */
-export interface Entry {
-  readonly description: string;
-  readonly of: Tree | (() => Promise<Command>);
-}
-export type Tree = { readonly [word: string]: Entry };
+import type { Command, Tree } from "./command.ts";
 
 const from = (load: () => Promise<{ default: Command }>) => async (): Promise<Command> =>
   (await load()).default;
@@ -154,6 +144,10 @@ export const commands: Tree = {
     description: "Run a command that reaches endpoints by name, without root",
     of: from(() => import("./exec.ts")),
   },
+  support: {
+    description: "Write one archive for a report, without secrets",
+    of: from(() => import("./support.ts")),
+  },
   plan: {
     description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),
@@ -169,6 +163,10 @@ export const commands: Tree = {
   demo: {
     description: "Try ngrokd: no account, no root, nothing left behind",
     of: from(() => import("./demo.ts")),
+  },
+  completion: {
+    description: "Print the script that completes ngrokd's words in a shell",
+    of: async () => (await import("./completion.ts")).completion(commands),
   },
   version: { description: "Show the version", of: from(() => import("./version.ts")) },
 };

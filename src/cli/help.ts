@@ -2,8 +2,7 @@ import type { ArgDef, ArgsDef } from "citty";
 import type { Say } from "../terminal/say.ts";
 import { wrapped } from "../terminal/width.ts";
 import { version } from "../version.ts";
-import { type Command, globalArgs } from "./command.ts";
-import type { Tree } from "./commands.ts";
+import { type Command, globalArgs, type Tree } from "./command.ts";
 import { aliasesOf } from "./flags.ts";
 
 /** Pure: the help of a group of commands, or of all if `path` is empty. */
@@ -87,7 +86,7 @@ export function commandHelp(command: Command, path: readonly string[], say: Say)
   ].join("\n");
 }
 
-function flagText([flag, arg]: [string, ArgDef]): string {
+export function flagText([flag, arg]: [string, ArgDef]): string {
   if (arg.type === "positional") {
     const word = arg.valueHint ?? flag;
     return arg.required === false ? `[${word}]` : `<${word}>`;

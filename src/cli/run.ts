@@ -6,8 +6,8 @@ import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import type { Say } from "../terminal/say.ts";
 import { version } from "../version.ts";
-import { type Command, type ExitCode, globalArgs, type Io } from "./command.ts";
-import { commands, type Tree } from "./commands.ts";
+import { type Command, type ExitCode, globalArgs, type Io, type Tree } from "./command.ts";
+import { commands } from "./commands.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { checkFlags, usageError } from "./flags.ts";
 

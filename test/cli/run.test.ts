@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Io } from "../../src/cli/command.ts";
-import { commands, type Tree } from "../../src/cli/commands.ts";
+import type { Io, Tree } from "../../src/cli/command.ts";
+import { commands } from "../../src/cli/commands.ts";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { runCli } from "../../src/cli/run.ts";
 import { createApi } from "../../src/cloud/api.ts";
