@@ -185,7 +185,7 @@ stories("rules about users", () => {
 
   test.each([
     ["in the sandbox of the service", { inside: true, deno: false }],
-    ["under Deno, by the kernel's tables", { inside: false, deno: true }],
+    ["under Deno, by the kernel's tables", { inside: false, deno: "all rights" as const }],
   ])("work %s", async (_where, { inside, deno }) => {
     const { cloud, daemon } = await serving(inside ? { inside: sandboxed(unit) } : { deno });
     writeRules(cloud, forAlice);

@@ -81,9 +81,10 @@ stories("the client certificate", () => {
       /^ready\nwarning: The client certificate expires in .*failed/,
     );
     await cloud.certificateLife(86_400_000);
-    expect((await ngrokd("refresh-cert --force")).out).toMatch(
-      /^Renewed: the certificate is valid for \d+ days/,
-    );
+    expect(await ngrokd("refresh-cert --force")).toMatchObject({
+      err: "",
+      out: expect.stringMatching(/^Renewed: the certificate is valid for \d+ days/),
+    });
     expect((await daemon.status()).certificate?.renewal_trouble).toBeNull();
     open.reset();
     expect(await daemon.stop()).toBe(0);

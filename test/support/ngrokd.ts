@@ -176,8 +176,8 @@ export interface ServeOptions extends RunOptions {
   /** Words after `ngrokd serve`. */
   readonly args?: string;
   readonly socket?: string;
-  /** Runs the source under Deno instead of the binary. */
-  readonly deno?: boolean;
+  /** Runs the source under Deno instead of the binary, with few rights or all. */
+  readonly deno?: boolean | "all rights";
   /** The limit of open files; the machine's by default. */
   readonly files?: number;
   /**
@@ -217,9 +217,15 @@ export async function serve({
   ...options
 }: ServeOptions = {}): Promise<Daemon> {
   const root = join(import.meta.dirname, "..", "..");
-  const program = deno
-    ? [join(root, "node_modules/.bin/deno"), "run", ...denoRights, join(root, "src/main.ts")]
-    : inside;
+  const program =
+    deno !== false
+      ? [
+          join(root, "node_modules/.bin/deno"),
+          "run",
+          ...(deno === true ? denoRights : ["--allow-all"]),
+          join(root, "src/main.ts"),
+        ]
+      : inside;
   await daemons.get(socket)?.stop("SIGKILL");
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
   const running = start(
