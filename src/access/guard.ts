@@ -34,7 +34,7 @@ export interface Guard {
   mayUseAny(conn: Conn, endpoints: readonly Shared[]): boolean | Promise<boolean>;
   /** The user of a client, if {@link judge} had to ask, or was told. */
   userOf(conn: Conn): number | undefined;
-  /** The name of a user; known if a rule names users or groups. */
+  /** The name of a user; known if a rule names users, or if they are wanted. */
   nameOf(uid: number): string | undefined;
   /** Sentences about users and groups that this machine does not have. */
   readonly warnings: readonly string[];
@@ -57,6 +57,8 @@ export interface GuardOptions {
    */
   readonly isOwn?: (address: string) => boolean;
   readonly files?: AccountFiles;
+  /** Whether the user of every client is wanted, also if no rule needs it. */
+  readonly wantsUsers?: () => boolean;
 }
 
 export function createGuard({
@@ -65,8 +67,9 @@ export function createGuard({
   placeOf,
   isOwn = () => false,
   files = systemFiles,
+  wantsUsers = () => false,
 }: GuardOptions): Guard {
-  const current = createRules(written, files);
+  const current = createRules(written, files, wantsUsers);
   const termsAt = createTermsAt();
   /** What {@link Guard.mayUseAny} learnt, for {@link Guard.judge}. */
   const callers = new WeakMap<Conn, Caller | Promise<Caller>>();
@@ -75,11 +78,13 @@ export function createGuard({
     judge(conn, wanted, without) {
       const { rules, nameOf } = current();
       const terms = { rule: ruleFor(rules, wanted), without };
-      if (isOpenTo(conn, terms)) return undefined;
+      const isOpen = isOpenTo(conn, terms);
+      if (isOpen && !wantsUsers()) return undefined;
       const caller = callers.get(conn) ?? net.callerOf(conn);
       callers.delete(conn);
       return whenKnown(caller, (known) => {
         if (known.isHere && known.uid !== undefined) users.set(conn, known.uid);
+        if (isOpen) return undefined;
         const refusal = refusalOf(terms.rule, clientOf(known, conn, isOwn), without);
         return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
       });

@@ -21,22 +21,24 @@ const freshMs = 1000;
 /**
  * Returns the rules in effect. If they name users or groups and the files have
  * changed, the files are read again: a new member of a group gets in, and a
- * former one does not.
+ * former one does not. So they are if the names of users are wanted anyway.
  */
 export function createRules(
   written: () => readonly WrittenRule[],
   files: AccountFiles,
+  wantsNames: () => boolean = () => false,
 ): () => CurrentRules {
   let last: (CurrentRules & { of: readonly WrittenRule[]; stamp: string }) | undefined;
   let looked = 0;
   return () => {
     const of = written();
     const isSame = last?.of === of;
-    if (last !== undefined && isSame && last.stamp === "") return last;
+    const isWanted = wantsNames();
+    if (last !== undefined && isSame && last.stamp === "" && !isWanted) return last;
     const now = performance.now();
     if (last !== undefined && isSame && now - looked < freshMs) return last;
     looked = now;
-    const stamp = of.some(namesAnybody) ? stampOf(files) : "";
+    const stamp = isWanted || of.some(namesAnybody) ? stampOf(files) : "";
     if (last !== undefined && isSame && last.stamp === stamp) return last;
     const accounts =
       stamp === "" ? accountsIn("", "") : accountsIn(textOf(files.passwd), textOf(files.group));

@@ -193,6 +193,16 @@ const otherLevels: ReadonlyMap<string, string> = new Map([
 
 const isIp = (text: string): boolean => parseIp(text).ok || isIpv6(text);
 
+/** As for Kubernetes, with the prefix of ngrok. The user is no setting. */
+export const annotationName: Rule = (text) =>
+  /^ngrok\.com\/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(text) &&
+  text !== "ngrok.com/user"
+    ? text
+    : undefined;
+
+export const annotationValue: Rule = (text) =>
+  text.length <= 256 && !/\p{Cc}/u.test(text) ? text : undefined;
+
 /** A name of a folder, and never a number, whose place in a map is another. */
 export const profileName: Rule = (text) =>
   /^[a-z][a-z0-9_-]{0,31}$/.test(text) && text !== "default" ? text : undefined;

@@ -119,4 +119,5 @@ const noTraffic = {
   errorsBy: {},
   lastActivity: 0,
   lastError: "",
+  lastNotice: "",
 } satisfies Parameters<typeof meterFrom>[0];

@@ -100,6 +100,7 @@ function wishOf({ host = "", kinds = "" }: Wanted): (event: Happening) => boolea
 function endpointIn(event: Happening): string {
   if ("trace" in event) return event.trace.endpoint;
   if (!("endpoint" in event)) return "";
+  if (typeof event.endpoint === "string") return event.endpoint;
   const { host, port } = event.endpoint;
   return host === "" ? "" : `${host}:${port}`;
 }

@@ -143,6 +143,14 @@ export const eventSchema = z.discriminatedUnion("kind", [
     /** Why its renewal failed; empty for a new certificate. */
     reason: z.string(),
   }),
+  /** The ingress said something new with its response for an endpoint. */
+  z.object({
+    ...common,
+    kind: kindOf("notice"),
+    profile: z.string(),
+    endpoint: z.string(),
+    text: z.string(),
+  }),
   /** `over`: it no longer holds. */
   z.object({ ...common, kind: kindOf("warning"), text: z.string(), over: z.boolean() }),
   /** Of the daemon, as in a status. */
@@ -170,6 +178,7 @@ export const eventKinds = [
   "connection.ended",
   "poll",
   "certificate",
+  "notice",
   "warning",
   "phase",
   "gap",

@@ -76,6 +76,10 @@ export function eventRecord(
       const not_after = notAfter.toISOString();
       return { ...common, kind, profile: account, not_after, fingerprint, reason };
     }
+    case "notice": {
+      const { kind, account, endpoint, text } = happening;
+      return { ...common, kind, profile: account, endpoint, text };
+    }
     case "warning":
       return { ...common, kind: "warning", text: happening.text, over: happening.isOver };
     case "phase": {

@@ -173,6 +173,7 @@ export function listReply(state: State, hasProfiles = false): ListItem[] {
         errors: meter.errors,
         refused: meter.refused,
         last_error: meter.lastError,
+        last_notice: meter.lastNotice,
       },
       ...measured(meter),
       ...(aliases !== undefined && { aliases: [...aliases] }),

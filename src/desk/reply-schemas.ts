@@ -66,6 +66,8 @@ const listItemSchema = z.object({
     errors: z.number(),
     refused: z.number(),
     last_error: z.string(),
+    /** What the ingress said with its latest response; usually empty. */
+    last_notice: z._default(z.string(), ""),
   }),
   /** By kind, such as dial or timeout (src/model/meter.ts). */
   errors_by_kind: countsSchema,

@@ -59,6 +59,8 @@ const meterSchema = z.object({
   firstByte: histogram,
   lastActivity: z.number(),
   lastError: z.string(),
+  /** An older program has none. */
+  lastNotice: z._default(z.string(), ""),
 });
 
 /** By the key of the binding. */

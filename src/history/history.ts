@@ -35,6 +35,12 @@ export type Happening =
       /** Why the last renewal failed; empty if this certificate is new. */
       readonly reason: string;
     }
+  | {
+      readonly kind: "notice";
+      readonly account: string;
+      readonly endpoint: string;
+      readonly text: string;
+    }
   | { readonly kind: "warning"; readonly text: string; readonly isOver: boolean }
   | {
       readonly kind: "phase";
@@ -58,6 +64,8 @@ export interface Recorder {
   begin(newcomer: Newcomer): Trace;
   /** The ingress has accepted it. */
   opened(trace: Trace): void;
+  /** The ingress has said something new about its endpoint. */
+  noticed(trace: Trace, text: string): void;
   carriedUp(trace: Trace, bytes: number): void;
   carriedDown(trace: Trace, bytes: number): void;
   /** Called once for each {@link begin}. */
@@ -113,6 +121,9 @@ export function createHistory(): History {
     opened(trace) {
       trace.upgraded = performance.now();
       tell({ kind: "connection.opened", trace });
+    },
+    noticed({ account, endpoint }, text) {
+      tell({ kind: "notice", account, endpoint, text });
     },
     carriedUp(trace, bytes) {
       const { tally } = trace;

@@ -4,6 +4,7 @@
  */
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
+import type { PodIdentity } from "./frame.ts";
 import { createIngressDialer, type IngressSettings } from "./ingress-dialer.ts";
 import { hangsUp, refusedUs } from "./ingress-errors.ts";
 import { createPool, type Pool, type PoolLimits } from "./pool.ts";
@@ -56,6 +57,8 @@ export interface OpenOptions {
   /** Its bytes leave with the request. */
   readonly early?: Early | undefined;
   readonly way?: Way | undefined;
+  /** Who asks; by default nothing is said about it. */
+  readonly identity?: PodIdentity | undefined;
 }
 
 /** Counters since the start; `ready` and `patienceMs` are as of now. */
@@ -107,7 +110,7 @@ export function createIngress(
   };
 
   return {
-    async open(target, signal, { early: takeEarly, way } = {}) {
+    async open(target, signal, { early: takeEarly, way, identity } = {}) {
       let gone = false;
       const early =
         takeEarly &&
@@ -120,7 +123,8 @@ export function createIngress(
       if (ready !== undefined) {
         if (way !== undefined) reach(way, "pool");
         try {
-          const opened = await upgrade(ready.conn, target, signal, { first: ready.first, early });
+          const { first } = ready;
+          const opened = await upgrade(ready.conn, target, signal, { first, early, identity });
           count.hits += 1;
           answered = true;
           return opened;
@@ -137,7 +141,7 @@ export function createIngress(
       if (way !== undefined) reach(way, "dial");
       pool.reached();
       try {
-        const opened = await upgrade(conn, target, signal, { early });
+        const opened = await upgrade(conn, target, signal, { early, identity });
         answered = true;
         return opened;
       } catch (error) {

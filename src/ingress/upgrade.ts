@@ -2,7 +2,12 @@ import { onAbort } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
 import { isCut } from "../net/errors.ts";
 import type { Conn } from "../net/types.ts";
-import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
+import {
+  createFrameReader,
+  decodeConnResponse,
+  encodeConnRequest,
+  type PodIdentity,
+} from "./frame.ts";
 import { explained, unknownCertificate } from "./ingress-errors.ts";
 
 /**
@@ -31,10 +36,17 @@ export type Opened =
  */
 export type Early = () => Uint8Array | undefined;
 
+export interface UpgradeOptions {
+  readonly first?: Promise<Uint8Array | null>;
+  readonly early?: Early | undefined;
+  readonly identity?: PodIdentity | undefined;
+}
+
 /**
  * Requests one endpoint on an unused connection after the handshake. The
  * connection is aborted unless the response is "accepted". `first` is the
- * pending read of a ready connection, if there is one. Rejects with NgrokdError
+ * pending read of a ready connection, if there is one. `identity` is who asks.
+ * Rejects with NgrokdError
  * `protocol` for an invalid response, with an error for the broken connection,
  * or with the signal's reason.
  */
@@ -42,12 +54,13 @@ export async function upgrade(
   conn: Conn,
   target: { host: string; port: number },
   signal: AbortSignal,
-  { first, early }: { first?: Promise<Uint8Array | null>; early?: Early | undefined } = {},
+  { first, early, identity }: UpgradeOptions = {},
 ): Promise<Opened> {
   const unhook = onAbort(signal, () => conn.abort());
   try {
     signal.throwIfAborted();
-    const request = encodeConnRequest(target);
+    const { host, port } = target;
+    const request = encodeConnRequest({ host, port, ...(identity && { podIdentity: identity }) });
     const more = early?.();
     await conn.write(more === undefined ? request : Buffer.concat([request, more]));
     const { payload, rest } = await readFrame(conn, first);

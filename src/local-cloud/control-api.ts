@@ -6,7 +6,7 @@ import { quote } from "../model/parsed.ts";
 import { noNumber, readBody, refusal } from "./answers.ts";
 import { endpointView } from "./api-views.ts";
 import { type Faults, faultTable, faultText, isFaultName, parseFault } from "./faults.ts";
-import type { Endpoint, Store } from "./store.ts";
+import type { Endpoint, IngressRequest, Store } from "./store.ts";
 
 export interface ControlOptions {
   readonly store: Store;
@@ -48,6 +48,8 @@ export function controlApi(options: ControlOptions): Hono {
       operators: [...store.operators.values()].map(({ id, description }) => ({ id, description })),
     }),
   );
+
+  app.get("/requests", (c) => c.json({ requests: store.requests.map(requestView) }));
 
   addKeyRoutes(app, options);
   addEndpointRoutes(app, options);
@@ -142,6 +144,14 @@ const view = (c: Context, endpoint: Endpoint): object => ({
   ...endpointView(c, endpoint),
   upstream: endpoint.upstream,
   lingers: endpoint.lingers,
+});
+
+/** Without an identity, nothing was said about it. */
+const requestView = ({ operator, host, port, podIdentity }: IngressRequest): object => ({
+  operator,
+  host,
+  port,
+  identity: podIdentity ?? null,
 });
 
 const noEndpoint = (id: string): Response =>

@@ -38,6 +38,7 @@ export async function serveConnection(conn: Conn, options: ConnectionOptions): P
   if (operator === undefined)
     log.warn(`Closed a connection of ${conn.peer?.subject}: no operator has this certificate`);
   if (operator === undefined || faults.take("header-close") !== undefined) return conn.close();
+  if (asked.request.ok) store.noteRequest({ ...asked.request.value, operator: operator.id });
   const late = faults.take("header-latency");
   if (late !== undefined) await pause(late.value, options);
 

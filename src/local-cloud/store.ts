@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { ConnRequest } from "../ingress/frame.ts";
 import { type Proto, parseEndpointUrl } from "../model/endpoint.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
@@ -29,8 +30,16 @@ export interface Store {
    * before wildcards; several endpoints of one URL take turns.
    */
   route(host: string, port: number): Endpoint | undefined;
+  /** The last requests that the ingress got, the oldest first. */
+  readonly requests: readonly IngressRequest[];
+  noteRequest(request: IngressRequest): void;
   /** The operator with this certificate. */
   operatorOf(fingerprint256: string): Operator | undefined;
+}
+
+export interface IngressRequest extends ConnRequest {
+  /** The id of the operator that sent it. */
+  readonly operator: string;
 }
 
 export interface EndpointSpec {
@@ -90,10 +99,13 @@ export interface OperatorBinding {
   readonly certificates: readonly ClientCertificate[];
 }
 
+const keptRequests = 100;
+
 export function createStore(apiKeys: readonly string[] = []): Store {
   const keys = new Map(apiKeys.map((key) => [key, mainAccount]));
   const endpoints = new Map<string, Endpoint>();
   const operators = new Map<string, Operator>();
+  const requests: IngressRequest[] = [];
   let turn = 0;
 
   const put = (id: string, spec: EndpointSpec, createdAt?: string): Parsed<Endpoint> => {
@@ -141,6 +153,11 @@ export function createStore(apiKeys: readonly string[] = []): Store {
       const best = fits.filter(({ target }) => closeness(target) === closest);
       turn += 1;
       return best[turn % best.length];
+    },
+    requests,
+    noteRequest(request) {
+      requests.push(request);
+      if (requests.length > keptRequests) requests.shift();
     },
     operatorOf: (fingerprint256) =>
       [...operators.values()].find(({ binding }) =>

@@ -38,6 +38,7 @@ export function addChange(meter: Meter, change: Meter): void {
   addHistogram(meter.firstByte, change.firstByte);
   meter.lastActivity = Math.max(meter.lastActivity, change.lastActivity);
   if (change.lastError !== "") meter.lastError = change.lastError;
+  if (change.lastNotice !== "") meter.lastNotice = change.lastNotice;
 }
 
 /** Pure: whether a change adds nothing. */
@@ -69,6 +70,7 @@ export function meterFrom(known: PlainMeter): Meter {
   addHistogram(meter.firstByte, known.firstByte ?? createHistogram());
   meter.lastActivity = known.lastActivity;
   meter.lastError = known.lastError;
+  meter.lastNotice = known.lastNotice;
   return meter;
 }
 

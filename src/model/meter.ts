@@ -55,6 +55,8 @@ export interface Meter {
    * later connection works.
    */
   lastError: string;
+  /** What the ingress said with its latest response; usually empty. */
+  lastNotice: string;
 }
 
 export const createMeter = (): Meter => ({
@@ -70,6 +72,7 @@ export const createMeter = (): Meter => ({
   firstByte: createHistogram(),
   lastActivity: 0,
   lastError: "",
+  lastNotice: "",
 });
 
 /** Zero for each kind. */

@@ -1,6 +1,7 @@
 import type { Recorder } from "../history/history.ts";
 import type { Ending, Trace } from "../history/trace.ts";
 import { refusalAdvice } from "../ingress/advice.ts";
+import type { PodIdentity } from "../ingress/frame.ts";
 import type { Ingress } from "../ingress/ingress.ts";
 import { inShort, noticesText } from "../ingress/notices.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
@@ -38,6 +39,11 @@ export interface ForwardDeps {
   readonly recorder?: Recorder | undefined;
   /** Returns who is told the bytes of a connection, if somebody is. */
   readonly tap?: (client: Conn, binding: Binding) => Tap | undefined;
+  /**
+   * Returns who asks the ingress, for a client of this user; undefined if
+   * nothing is said about it.
+   */
+  readonly identity?: (uid: number | undefined) => PodIdentity | undefined;
 }
 
 /**
@@ -99,6 +105,7 @@ class Forwarding implements SpliceUser, Watcher {
   private asked = false;
   private tap: Tap | undefined;
   private readonly trace: Trace | undefined;
+  private readonly uid: number | undefined;
 
   constructor(
     client: Conn,
@@ -113,6 +120,7 @@ class Forwarding implements SpliceUser, Watcher {
     this.meter = meter;
     this.deps = deps;
     this.whenGone = whenGone;
+    this.uid = uid;
     const { account, recorder } = deps;
     this.trace = recorder?.begin({ account, endpoint: binding.key, client: client.remote, uid });
     meter.active += 1;
@@ -129,7 +137,8 @@ class Forwarding implements SpliceUser, Watcher {
       // A courteous proxy has its own exchange with the client first.
       const isEarly = deps.earlyData === true && courtesy === undefined;
       const early = isEarly ? createEarlyBytes(client) : undefined;
-      const opened = await open(client, binding, deps, { early, way: this.trace });
+      const identity = deps.identity?.(this.uid);
+      const opened = await open(client, binding, deps, { early, way: this.trace, identity });
       if (opened.kind === "accepted") {
         if (courtesy === undefined) this.carry(opened, early?.taken);
         else await this.welcome(opened, courtesy);
@@ -142,6 +151,7 @@ class Forwarding implements SpliceUser, Watcher {
       } else {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
+        this.notice(noticesText(opened.notices));
         failure = { kind: "refused", code: opened.code, text: meter.lastError };
         this.record("refused", meter.lastError);
         deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
@@ -178,6 +188,14 @@ class Forwarding implements SpliceUser, Watcher {
     this.carry(opened, undefined);
   }
 
+  /** Only a notice that is new for the endpoint is an event. */
+  private notice(said: string): void {
+    const { meter, trace, deps } = this;
+    if (said === meter.lastNotice) return;
+    meter.lastNotice = said;
+    if (said !== "" && trace !== undefined) deps.recorder?.noticed(trace, said);
+  }
+
   private carry({ conn, notices }: Accepted, early: Uint8Array | undefined): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
@@ -191,6 +209,7 @@ class Forwarding implements SpliceUser, Watcher {
     // Every connection may bring the same notice: at this log level repeats are
     // counted and not logged.
     const said = noticesText(notices);
+    this.notice(said);
     if (said !== "") deps.log.warn(`${key}: ngrok says: ${said}`, { endpoint: key });
     const size = deps.bufferSize?.();
     if (size !== undefined) for (const end of [this.client, conn]) end.limitBuffers(size);
@@ -244,6 +263,12 @@ class Forwarding implements SpliceUser, Watcher {
   }
 }
 
+interface Opening {
+  readonly early: EarlyBytes | undefined;
+  readonly way: Trace | undefined;
+  readonly identity: PodIdentity | undefined;
+}
+
 type Accepted = Extract<Opened, { kind: "accepted" }>;
 type Refused = Extract<Opened, { kind: "refused" }>;
 
@@ -252,7 +277,7 @@ async function open(
   client: Conn,
   binding: Binding,
   { ingress, openTimeoutMs }: ForwardDeps,
-  { early, way }: { early: EarlyBytes | undefined; way: Trace | undefined },
+  { early, way, identity }: Opening,
 ): Promise<Opened | { kind: "left" }> {
   const attempt = new AbortController();
   const timer = setTimeout(() => {
@@ -267,7 +292,7 @@ async function open(
   try {
     await early?.wait();
     attempt.signal.throwIfAborted();
-    return await ingress.open(binding, attempt.signal, { early: early?.take, way });
+    return await ingress.open(binding, attempt.signal, { early: early?.take, way, identity });
   } catch (error) {
     if (error === attempt.signal.reason && isNgrokdError(error, "cancelled"))
       return { kind: "left" };

@@ -83,6 +83,7 @@ export interface LinkOptions {
   readonly poolLimits: () => PoolLimits;
   readonly bufferSize: () => number | undefined;
   readonly tap?: ForwardDeps["tap"];
+  readonly identity?: ForwardDeps["identity"];
 }
 
 function createLink(account: string, served: Served, options: LinkOptions): Link {
@@ -103,6 +104,7 @@ function createLink(account: string, served: Served, options: LinkOptions): Link
     quiet,
     bufferSize,
     ...(options.tap && { tap: options.tap }),
+    ...(options.identity && { identity: options.identity }),
     get openTimeoutMs() {
       return openTimeoutMs();
     },

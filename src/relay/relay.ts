@@ -112,6 +112,8 @@ export interface RelayOptions {
   readonly recorder?: Recorder;
   /** See {@link ForwardDeps.tap}. */
   readonly tap?: ForwardDeps["tap"];
+  /** See {@link ForwardDeps.identity}. */
+  readonly identity?: ForwardDeps["identity"];
 }
 
 /** A relay without doors and without credentials. */
@@ -149,6 +151,7 @@ export function createRelay(options: RelayOptions): Relay {
     poolLimits: () => limits.pool,
     bufferSize: () => bufferSize(doors.open, memory),
     ...(options.tap && { tap: options.tap }),
+    ...(options.identity && { identity: options.identity }),
   });
   links.set(accounts);
 

@@ -82,6 +82,8 @@ function storyOf(event: Event, paint: Paint): string {
       return event.reason === ""
         ? `new, until ${event.not_after}`
         : paint.bad(`not renewed: ${event.reason}`);
+    case "notice":
+      return `${paint.name(event.endpoint)} ngrok says: ${paint.careful(readable(event.text))}`;
     case "warning":
       return event.over ? `over: ${event.text}` : paint.careful(event.text);
     case "phase":

@@ -52,10 +52,12 @@ export function tintOf({ state }: ListItem, paint: Paint): Paint["good"] {
 }
 
 function remarkLines({ reason, warning, aliases, connections }: ListItem, width: number): string[] {
-  const failure =
-    connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
+  const { last_error: error, last_notice: notice } = connections;
+  const failure = error === "" ? "" : `the latest connection failed: ${error}`;
+  // A refusal has its notices already.
+  const said = notice === "" || error.includes(notice) ? "" : `ngrok says: ${notice}`;
   const also = aliases === undefined ? "" : `also ${aliases.join(", ")}`;
-  return [reason, warning, also, failure]
+  return [reason, warning, also, said, failure]
     .flatMap((remark) => wrapped(remark, width - 4))
     .map((line) => `    ${line}`);
 }

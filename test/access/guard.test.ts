@@ -45,6 +45,29 @@ describe("the guard", () => {
     expect(asked()).toBe(0);
   });
 
+  test("asks for the user of each client if it is wanted, and lets it in as before", async () => {
+    await using folder = await temporaryFolder();
+    const passwd = join(folder.path, "passwd");
+    await writeFile(passwd, "alice:x:1000:1000::/:/bin/sh\n");
+    const callerOf = ({ remote }: Conn): Caller => ({
+      isHere: "port" in remote && remote.port === 40_000,
+      uid: 1000,
+    });
+    const guard = createGuard({
+      net: { callerOf },
+      written: () => [],
+      placeOf: () => "",
+      files: { passwd, group: "/nowhere/group" },
+      wantsUsers: () => true,
+    });
+    expect(guard.judge(inside, db, "users")).toBeUndefined();
+    expect(guard.userOf(inside)).toBe(1000);
+    expect(guard.nameOf(1000)).toBe("alice");
+    const gone = { ...inside, remote: { host: "127.0.0.1", port: 1 } } as Conn;
+    expect(guard.judge(gone, db, "users")).toBeUndefined();
+    expect(guard.userOf(gone)).toBeUndefined();
+  });
+
   test("asks for a stranger whose packets a loopback door gets, and refuses it", () => {
     const { guard } = staged(() => [], { isHere: false, uid: undefined });
     expect(guard.judge(between("192.0.2.7", "127.0.0.2"), db, "users")).toMatchObject({

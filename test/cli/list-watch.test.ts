@@ -25,7 +25,15 @@ function counts(
   bytes = { up: 0, down: 0 },
 ): Partial<ListItem> {
   return {
-    connections: { active: 0, total: 0, errors: 0, refused: 0, last_error: "", ...more },
+    connections: {
+      active: 0,
+      total: 0,
+      errors: 0,
+      refused: 0,
+      last_error: "",
+      last_notice: "",
+      ...more,
+    },
     bytes,
   };
 }

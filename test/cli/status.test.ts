@@ -143,7 +143,14 @@ describe("the text of ngrokd list", () => {
   test("has one line an endpoint, and remarks below it", () => {
     const items = [
       item("hello", {
-        connections: { active: 2, total: 31, errors: 0, refused: 0, last_error: "" },
+        connections: {
+          active: 2,
+          total: 31,
+          errors: 0,
+          refused: 0,
+          last_error: "",
+          last_notice: "",
+        },
       }),
       item("db", {
         url: "tcp://db.demo:5432",
@@ -162,7 +169,14 @@ describe("the text of ngrokd list", () => {
       item("old", {
         state: "draining",
         warning: "mind this",
-        connections: { active: 1, total: 9, errors: 2, refused: 1, last_error: "offline" },
+        connections: {
+          active: 1,
+          total: 9,
+          errors: 2,
+          refused: 1,
+          last_error: "offline",
+          last_notice: "",
+        },
       }),
     ];
     const text = listText(items, plain, 80);

@@ -44,7 +44,7 @@ export function item(name: string, more: Partial<ListItem> = {}): ListItem {
     state: "listening",
     reason: "",
     warning: "",
-    connections: { active: 0, total: 0, errors: 0, refused: 0, last_error: "" },
+    connections: { active: 0, total: 0, errors: 0, refused: 0, last_error: "", last_notice: "" },
     errors_by_kind: {},
     refused_by_code: {},
     bytes: { up: 0, down: 0 },

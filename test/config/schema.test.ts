@@ -204,6 +204,23 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ],
   ],
   ["access.hosts", [[], ["api.internal", "*.internal"]], ["api.internal", [""], ["a b"], [1]]],
+  ["identity.send", [true, false], ["yes", 1]],
+  [
+    "identity.annotations",
+    [{}, { "ngrok.com/team": "" }, { "ngrok.com/a.b-C_1": "\u00fc".repeat(256) }],
+    [
+      { team: "a" },
+      { "ngrok.com/": "a" },
+      { "ngrok.com/user": "root" },
+      { "ngrok.com/a/b": "a" },
+      { "ngrok.com/-a": "a" },
+      { "ngrok.com/a": "two\nlines" },
+      { "ngrok.com/a": "x".repeat(257) },
+      { "ngrok.com/a": 1 },
+      Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`ngrok.com/a${i}`, ""])),
+    ],
+  ],
+  ["identity.user", [true, false], ["yes", 1]],
   ["inspect.endpoints", [[], ["shop.demo", "*.internal:80"]], ["shop.demo", [""], ["a:0"], [1]]],
   ["inspect.headers", [[], ["location", "X-*"]], ["location", [""], ["a b"], ["a:b"], [1]]],
   ["inspect.queries", [true, false], ["yes", 1]],
@@ -269,6 +286,7 @@ describe("the schema", () => {
       },
       profiles: {},
       access: { rules: [], hosts: [] },
+      identity: { send: false, annotations: {}, user: false },
       inspect: {
         endpoints: [],
         headers: [],
@@ -329,6 +347,7 @@ describe("the schema", () => {
       "names",
       "dns",
       "access",
+      "identity",
       "inspect",
     ]);
   });

@@ -72,6 +72,7 @@ const otherValues: Readonly<Record<string, string>> = {
   "names.only": "['*.a.b']",
   "names.alias": "{a.b: [c]}",
   "names.pin": "{a.b: 127.0.0.9}",
+  "identity.annotations": "{ngrok.com/team: a}",
   "names.expand": "{'*.a.b': [c]}",
   profiles: "{work: {api: {key: another-key}}}",
   "dns.clients": "[192.168.0.0/24]",

@@ -73,6 +73,7 @@ describe("the feed of events", () => {
       { kind: "endpoint.gone", endpoint: endpoint("hello") },
       { kind: "poll", ...poll },
       { kind: "certificate", ...certificate },
+      { kind: "notice", account: "default", endpoint: "hello.demo:80", text: "mind the gap" },
       warning("a"),
       { kind: "phase", phase: "serving", reason: "", hint: "" },
     ];

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { happeningsBetween, outlookHappenings } from "../../src/desk/happenings.ts";
+import type { Happening } from "../../src/history/history.ts";
 import type { EndpointState, State } from "../../src/model/state.ts";
 import { endpoint } from "./support.ts";
 
@@ -22,7 +23,10 @@ const between = (before: EndpointState[], after: EndpointState[]): string[] =>
     "default",
     stateWith({ endpoints: before }),
     stateWith({ endpoints: after }),
-  ).map((one) => `${one.kind} ${"endpoint" in one ? one.endpoint.url : ""}`);
+  ).map((one) => `${one.kind} ${urlIn(one)}`);
+
+const urlIn = (one: Happening): string =>
+  "endpoint" in one && typeof one.endpoint !== "string" ? one.endpoint.url : "";
 
 describe("what has happened between two states", () => {
   test("is an endpoint that is new, has changed, fails, or is gone", () => {

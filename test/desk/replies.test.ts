@@ -260,7 +260,10 @@ describe("the reply to list", () => {
       ["state", "listening"],
       ["reason", ""],
       ["warning", "mind"],
-      ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
+      [
+        "connections",
+        { active: 1, total: 9, errors: 4, refused: 3, last_error: "no", last_notice: "" },
+      ],
       ["errors_by_kind", noErrors()],
       ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],

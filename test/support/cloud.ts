@@ -1,3 +1,4 @@
+import type { PodIdentity } from "../../src/ingress/frame.ts";
 import {
   binary,
   type Daemon,
@@ -31,6 +32,8 @@ export interface Cloud extends Running {
   mend(name?: string): Promise<void>;
   /** The current faults, in the same spelling. */
   faults(): Promise<string[]>;
+  /** The last requests to its ingress, the oldest first. */
+  requests(): Promise<{ host: string; port: number; identity: PodIdentity | null }[]>;
   operators(): Promise<{ id: string }[]>;
   /** The lifetime in seconds of client certificates signed from now on. */
   certificateLife(seconds: number): Promise<void>;
@@ -79,6 +82,7 @@ export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}):
     mend: async (name) =>
       void (await control("DELETE", name === undefined ? "/faults" : `/faults/${name}`)),
     faults: async () => (await control("GET", "/faults")).faults,
+    requests: async () => (await control("GET", "/requests")).requests,
     operators: async () => (await control("GET", "/operators")).operators,
     certificateLife: async (seconds) =>
       void (await control("PUT", "/certificate-lifetime", { seconds })),
