@@ -246,11 +246,17 @@ dns: { enabled: true, listen: "10.107.0.1:53" }`;
     expect(Number(exposure?.[1])).toBeLessThan(2.8);
   });
 
-  test("kill -9 and a stop leave no link, route, address or setting", async () => {
+  test("kill -9 leaves the interface to the next one, and a stop leaves nothing", async () => {
     const gone = `! ip link show ngrokd0 2>/dev/null && ! resolvectl domain | grep team.internal \
 && ! ip route show table all | grep 10.107 && ! ip address | grep 10.107`;
-    await vm.sh(`kill -9 ${await vm.unit("MainPID")}; sleep 1; ${gone}`);
-    await vm.until("it is told again", ours);
+    const index = "cat /sys/class/net/ngrokd0/ifindex";
+    const before = await vm.sh(index);
+    const pid = await vm.unit("MainPID");
+    await vm.sh(`kill -9 ${pid}`);
+    await vm.until("another one runs", `[ "$(systemctl show -P MainPID ngrokd)" != ${pid} ]`);
+    await vm.until("a name is served again", wildServes);
+    await vm.until("the resolver is told", ours);
+    expect(await vm.sh(index)).toBe(before);
     await vm.sh("systemctl stop ngrokd", 90);
     await vm.sh(gone);
     expect(await vm.sh("cat /etc/hosts")).toBe(await vm.sh("cat /root/hosts.before"));
