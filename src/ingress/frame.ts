@@ -18,7 +18,7 @@ export interface ConnRequest {
   readonly host: string;
   /** 1 to 65535. */
   readonly port: number;
-  readonly podIdentity?: PodIdentity;
+  readonly podIdentity?: PodIdentity | undefined;
 }
 
 export interface PodIdentity {

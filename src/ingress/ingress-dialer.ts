@@ -1,6 +1,7 @@
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
+import type { PodIdentity } from "./frame.ts";
 import { noAnswer } from "./ingress-errors.ts";
 import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
@@ -21,6 +22,8 @@ export interface IngressSettings {
   readonly ca: readonly string[];
   readonly caFile?: TlsClientOptions["caFile"];
   readonly insecureSkipVerify: boolean;
+  /** What each request says about this machine. */
+  readonly identity?: PodIdentity | undefined;
   /** Undefined if nothing is trusted that is not in `ca`. */
   readonly published?: Published | undefined;
   /** Whether handshakes may resume an earlier session. */
@@ -38,6 +41,8 @@ export interface IngressDialer {
   dial(signal: AbortSignal, way?: { connected: number | undefined }): Promise<Conn>;
   /** Later handshakes resume no session from before. */
   discardSessions(): void;
+  /** The identity of the settings that the latest dial has read. */
+  readonly identity: PodIdentity | undefined;
   /** How many dials have begun. */
   readonly dials: number;
   /** Why the latest dial failed; undefined once one has succeeded. */
@@ -60,6 +65,7 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
   const dialHost = createDialer(net);
   let sessions = createSessions();
   let dials = 0;
+  let identity: PodIdentity | undefined;
   let trouble: NgrokdError | undefined;
 
   const dialNow = async (
@@ -67,7 +73,8 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     way: { connected: number | undefined } | undefined,
   ): Promise<Conn> => {
     dials += 1;
-    const { host, port, resume, via, published, ...tls } = settings();
+    const { host, port, resume, via, published, identity: said, ...tls } = settings();
+    identity = said;
     const began = performance.now();
     try {
       const connected = (): void => {
@@ -91,6 +98,9 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     dial: (signal, way) => limiter.run(() => dialNow(signal, way), signal),
     discardSessions() {
       sessions = createSessions();
+    },
+    get identity() {
+      return identity;
     },
     get dials() {
       return dials;
