@@ -5,7 +5,8 @@
 import { matchesGlob } from "../model/glob.ts";
 import { type Moment, moment } from "../model/moment.ts";
 import { createBudget } from "./budget.ts";
-import { createReader, type Reader } from "./reader.ts";
+import { narrowed } from "./narrow.ts";
+import { createReader, type Keeping, type Reader } from "./reader.ts";
 import { keepsField } from "./redact.ts";
 import { type ExchangeReport, reportOf } from "./report.ts";
 import { createStore, type Kept } from "./store.ts";
@@ -76,6 +77,8 @@ export function createInspector(
 ): Inspector {
   const budget = createBudget(budgetBytes);
   const store = createStore(settings);
+  /** How often the settings may have changed. */
+  let changes = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const expire = (): void => {
     clearTimeout(timer);
@@ -90,17 +93,18 @@ export function createInspector(
     );
   return {
     reader(subject) {
-      const { endpoints, headers, queries, bodyBytes } = settings();
-      if (endpoints.length === 0 || !isInspected(subject)) return undefined;
+      if (settings().endpoints.length === 0 || !isInspected(subject)) return undefined;
+      const begun = changes;
       return createReader({
         ...subject,
-        keeping: { keepsField: (name) => keepsField(name, headers), queries, bodyBytes },
+        keeping: keepingOf(settings()),
         budget,
         clock,
         done(exchange) {
-          // A reload may have switched it off meanwhile.
+          // A reload may have switched it off meanwhile, or allow less.
           if (!isInspected(exchange)) return;
-          store.add(exchange, clock().steady);
+          const kept = begun === changes ? exchange : narrowed(exchange, keepingOf(settings()));
+          store.add(kept, clock().steady);
           if (timer === undefined) expire();
         },
       });
@@ -117,7 +121,10 @@ export function createInspector(
       return store.newest;
     },
     settle() {
+      changes += 1;
       store.retain(isInspected);
+      const keeping = keepingOf(settings());
+      store.change((exchange) => narrowed(exchange, keeping));
       expire();
     },
     stop() {
@@ -126,6 +133,12 @@ export function createInspector(
     },
   };
 }
+
+const keepingOf = ({ headers, queries, bodyBytes }: InspectSettings): Keeping => ({
+  keepsField: (name) => keepsField(name, headers),
+  queries,
+  bodyBytes,
+});
 
 /** Pure: the first page behind `after`, or the last page without it. */
 export function pageOf(all: Iterable<Kept>, { host, after, bodies }: Query, newest: number): Page {

@@ -15,11 +15,15 @@ const plain: ReadonlySet<string> = new Set([
   ...["if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"],
   ...["keep-alive", "last-modified", "pragma", "range", "retry-after", "server", "te", "trailer"],
   ...["transfer-encoding", "upgrade", "user-agent", "vary", "via"],
-  ...["sec-websocket-extensions", "sec-websocket-protocol", "sec-websocket-version"],
+  ...["sec-websocket-extensions", "sec-websocket-version"],
 ]);
 
-/** A pattern never means these: each must be named in full. */
-const secret = /auth|cookie|token|secret|password|passwd|credential|session|signature|key/;
+/**
+ * A pattern never means these: each must be named in full. Browsers can send a
+ * token for a WebSocket only as a protocol, as for Kubernetes.
+ */
+const secret =
+  /auth|cookie|token|secret|password|passwd|credential|session|signature|key|^sec-websocket-protocol$/;
 
 /**
  * Pure: whether the value of a field is kept. `patterns` are in lower case; `*`

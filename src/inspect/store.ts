@@ -25,6 +25,8 @@ export interface Store {
   expire(now: number): number | undefined;
   /** Drops all for which `wanted` is false. */
   retain(wanted: (exchange: Exchange) => boolean): void;
+  /** Puts another exchange in the place of each. */
+  change(to: (exchange: Exchange) => Exchange): void;
 }
 
 /** The most bytes of all exchanges, as {@link weightOf} counts them. */
@@ -72,6 +74,14 @@ export function createStore(limits: () => StoreLimits): Store {
     },
     retain(wanted) {
       for (const { id, exchange } of all.values()) if (!wanted(exchange)) drop(id);
+    },
+    change(to) {
+      for (const [id, kept] of all) {
+        const exchange = to(kept.exchange);
+        const weight = weightOf(exchange);
+        bytes += weight - kept.weight;
+        all.set(id, { ...kept, exchange, weight });
+      }
     },
   };
 }

@@ -42,7 +42,11 @@ export function createApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
     if (operation.kind === "read")
       app.get(path, async ({ env, req }) => {
         const input = read(new URL(req.url).searchParams);
-        const isStream = name === "events" && !req.header("accept")?.includes("application/json");
+        // The body of a reply to HEAD is dropped unread, so a stream would never end.
+        const isStream =
+          name === "events" &&
+          req.raw.method !== "HEAD" &&
+          !req.header("accept")?.includes("application/json");
         if (!isStream || !input.ok || !env.mayRun(name)) return await answered(env, input);
         return streamed(env, input.value as Input<"events">, req.header("last-event-id"));
       });

@@ -103,6 +103,28 @@ describe("an inspector", () => {
     expect(targets()).toEqual(["/a"]);
   });
 
+  test("forgets values and bodies that may not be kept any more", () => {
+    const { ask, set, open, talk, inspector } = inspecting({
+      headers: ["authorization"],
+      queries: true,
+      bodyBytes: 100,
+    });
+    const running = open("a.demo:80");
+    ask("/a?password=hunter2", "a.demo:80", "a long reply");
+    expect(JSON.stringify(inspector.get(1))).toMatch(/c2VjcmV0/);
+    set({ headers: [], queries: false, bodyBytes: 4 });
+    talk(running, "/b?password=hunter2", "a long reply");
+    for (const id of [1, 2]) {
+      const exchange = inspector.get(id)?.exchange;
+      expect(JSON.stringify(exchange)).not.toMatch(/hunter2|c2VjcmV0/);
+      expect(exchange?.hidden).toBe(true);
+      expect(Buffer.from(exchange?.reply?.body?.bytes ?? []).toString()).toBe("a lo");
+      expect(exchange?.reply?.body?.whole).toBe(false);
+    }
+    set({ bodyBytes: 0 });
+    expect(inspector.get(1)?.exchange.reply?.body).toBeUndefined();
+  });
+
   test("gives pages that follow each other without a gap, and bodies if asked to", () => {
     const { ask, inspector } = inspecting({ count: 1000, bodyBytes: 10 });
     for (let n = 1; n <= 450; n += 1) ask(`/${n}`, "a.demo:80", "body");

@@ -18,6 +18,12 @@ describe("keepsField", () => {
       expect(`${name}: ${kept(name, "*", "x-*")}`).toBe(`${name}: false`);
   });
 
+  test("keeps no protocol of a WebSocket, which may be a token", () => {
+    expect(kept("Sec-WebSocket-Protocol")).toBe(false);
+    expect(kept("Sec-WebSocket-Protocol", "*")).toBe(false);
+    expect(kept("Sec-WebSocket-Protocol", "sec-websocket-protocol")).toBe(true);
+  });
+
   test("keeps a credential that is named in full", () => {
     expect(kept("Authorization", "authorization")).toBe(true);
     expect(kept("Proxy-Authorization", "authorization")).toBe(false);
