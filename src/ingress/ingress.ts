@@ -94,12 +94,12 @@ export function createIngress(
 ): Ingress {
   const dialer = createIngressDialer(net, settings);
   const count = { hits: 0, misses: 0, retries: 0 };
-  const ask = (target: ConnRequest) => ({ ...target, podIdentity: dialer.identity });
   const pool = createPool({ dial: dialer.dial, limits });
-  let answered = false; // the latest request
+  /** Whether the latest request got a response. */
+  let answered = false;
   let looking = false;
 
-  /** A success ends the dialer's trouble. */
+  /** A success ends the dialer's trouble, as with every dial. */
   const look = async (): Promise<void> => {
     looking = true;
     const conn = await dialer.dial(AbortSignal.timeout(lookLimitMs)).catch(() => undefined);
@@ -109,6 +109,7 @@ export function createIngress(
 
   return {
     async open(target, signal, { early: takeEarly, way } = {}) {
+      const request = (): ConnRequest => ({ ...target, podIdentity: dialer.identity });
       let gone = false;
       const early =
         takeEarly &&
@@ -121,7 +122,7 @@ export function createIngress(
       if (ready !== undefined) {
         if (way !== undefined) reach(way, "pool");
         try {
-          const opened = await upgrade(ready.conn, ask(target), signal, {
+          const opened = await upgrade(ready.conn, request(), signal, {
             first: ready.first,
             early,
           });
@@ -141,7 +142,7 @@ export function createIngress(
       if (way !== undefined) reach(way, "dial");
       pool.reached();
       try {
-        const opened = await upgrade(conn, ask(target), signal, { early });
+        const opened = await upgrade(conn, request(), signal, { early });
         answered = true;
         return opened;
       } catch (error) {
