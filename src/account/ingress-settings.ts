@@ -1,7 +1,6 @@
 import type { Identity } from "../cloud/registration.ts";
 import type { Loaded } from "../config/load.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
-import { machineIdentity } from "../ingress/machine-identity.ts";
 import { proxyFor } from "../model/proxy.ts";
 import { ingressAddress } from "./ingress-address.ts";
 import type { TrustKeeper } from "./trust-keeper.ts";
@@ -24,7 +23,6 @@ export function ingressSettings(
     ca,
     caFile,
     published,
-    identity: machineIdentity(loaded.config.identity),
     insecureSkipVerify: server.insecure_skip_verify,
     resume: forward.session_resumption,
     via: proxyFor(address, loaded.proxy),

@@ -380,23 +380,6 @@ const ownShape = {
       }),
     },
   ),
-  identity: group("What ngrok learns about this machine with each connection.", {
-    send: setting(z.boolean().default(false), {
-      description:
-        "Whether each request to the ingress names this machine, so that traffic policies can tell " +
-        "machines apart: its host name, a hash of its machine id, and the annotations.",
-      allowed: "true or false",
-    }),
-    annotations: setting(
-      z.record(text(values.annotationKey), text(values.annotationValue)).default({}).readonly(),
-      {
-        description: "More facts about this machine, which are sent if `identity.send` is on.",
-        allowed:
-          "names that begin with ngrok.com/, each with a text of at most 256 printable characters",
-        example: { "ngrok.com/team": "web" },
-      },
-    ),
-  }),
   access: group("Who may connect to the endpoints.", {
     rules: setting(z.array(accessRule()).default([]).readonly(), {
       description:

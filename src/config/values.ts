@@ -122,11 +122,6 @@ export const pinnedIp: Rule = (text) => {
   return ip.ok ? ip.value : undefined;
 };
 
-export const annotationKey: Rule = (text) =>
-  /^ngrok\.com\/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(text) ? text : undefined;
-
-export const annotationValue: Rule = (text) => (/^[ -~]{0,256}$/.test(text) ? text : undefined);
-
 /** {@link nameGlob}, and perhaps a port. */
 export const endpointGlob: Rule = (text) => {
   const [, name = "", port] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];

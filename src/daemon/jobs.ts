@@ -59,8 +59,6 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "names.deny": ["poll"],
   "names.only": ["poll"],
   "names.alias": ["poll"],
-  "identity.send": ["ingress"],
-  "identity.annotations": ["ingress"],
   "names.pin": ["poll"],
   "names.expand": ["poll"],
   "dns.enabled": ["dns", "poll"],

@@ -15,7 +15,6 @@ import {
 } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
-import { machineIdentity } from "../ingress/machine-identity.ts";
 import { keptCa } from "../ingress/published-ca.ts";
 import { loadTrust } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
@@ -182,7 +181,6 @@ export async function wayToIngress(
     // The daemon adopts it at its first connection.
     published: { fingerprints: kept.fingerprints, adopt: () => undefined },
     insecureSkipVerify,
-    identity: machineIdentity(loaded.config.identity),
     resume: true,
     via: proxyFor(address.value, loaded.proxy),
   };

@@ -61,7 +61,7 @@ export async function tryIngress(
   targets: readonly Target[],
   pace: Pace,
 ): Promise<IngressFacts> {
-  const { host, port, via, resume: _, published, identity, ...tls } = settings;
+  const { host, port, via, resume: _, published, ...tls } = settings;
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
@@ -82,9 +82,7 @@ export async function tryIngress(
     return { address, verified, dial, first: undefined, trials: [] };
   const ready = conn;
   const [target = nobody, ...others] = targets;
-  const first = await ask(target, (signal) =>
-    upgrade(ready, { ...target, podIdentity: identity }, signal),
-  );
+  const first = await ask(target, (signal) => upgrade(ready, target, signal));
   const ingress = createIngress(net, () => settings);
   const rest = await paced(others, pace, (one) => ask(one, (signal) => ingress.open(one, signal)));
   ingress.close();

@@ -18,7 +18,7 @@ export interface ConnRequest {
   readonly host: string;
   /** 1 to 65535. */
   readonly port: number;
-  readonly podIdentity?: PodIdentity | undefined;
+  readonly podIdentity?: PodIdentity;
 }
 
 export interface PodIdentity {

@@ -1,7 +1,6 @@
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
-import type { PodIdentity } from "./frame.ts";
 import { noAnswer } from "./ingress-errors.ts";
 import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
@@ -22,8 +21,6 @@ export interface IngressSettings {
   readonly ca: readonly string[];
   readonly caFile?: TlsClientOptions["caFile"];
   readonly insecureSkipVerify: boolean;
-  /** What each request says about this machine. */
-  readonly identity?: PodIdentity | undefined;
   /** Undefined if nothing is trusted that is not in `ca`. */
   readonly published?: Published | undefined;
   /** Whether handshakes may resume an earlier session. */
@@ -41,8 +38,6 @@ export interface IngressDialer {
   dial(signal: AbortSignal, way?: { connected: number | undefined }): Promise<Conn>;
   /** Later handshakes resume no session from before. */
   discardSessions(): void;
-  /** The identity of the settings that the latest dial has read. */
-  readonly identity: PodIdentity | undefined;
   /** How many dials have begun. */
   readonly dials: number;
   /** Why the latest dial failed; undefined once one has succeeded. */
@@ -65,7 +60,6 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
   const dialHost = createDialer(net);
   let sessions = createSessions();
   let dials = 0;
-  let identity: PodIdentity | undefined;
   let trouble: NgrokdError | undefined;
 
   const dialNow = async (
@@ -73,8 +67,7 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     way: { connected: number | undefined } | undefined,
   ): Promise<Conn> => {
     dials += 1;
-    const { host, port, resume, via, published, identity: said, ...tls } = settings();
-    identity = said;
+    const { host, port, resume, via, published, ...tls } = settings();
     const began = performance.now();
     try {
       const connected = (): void => {
@@ -98,9 +91,6 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     dial: (signal, way) => limiter.run(() => dialNow(signal, way), signal),
     discardSessions() {
       sessions = createSessions();
-    },
-    get identity() {
-      return identity;
     },
     get dials() {
       return dials;

@@ -4,7 +4,6 @@
  */
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
-import type { ConnRequest } from "./frame.ts";
 import { createIngressDialer, type IngressSettings } from "./ingress-dialer.ts";
 import { hangsUp, refusedUs } from "./ingress-errors.ts";
 import { createPool, type Pool, type PoolLimits } from "./pool.ts";
@@ -109,7 +108,6 @@ export function createIngress(
 
   return {
     async open(target, signal, { early: takeEarly, way } = {}) {
-      const request = (): ConnRequest => ({ ...target, podIdentity: dialer.identity });
       let gone = false;
       const early =
         takeEarly &&
@@ -122,10 +120,7 @@ export function createIngress(
       if (ready !== undefined) {
         if (way !== undefined) reach(way, "pool");
         try {
-          const opened = await upgrade(ready.conn, request(), signal, {
-            first: ready.first,
-            early,
-          });
+          const opened = await upgrade(ready.conn, target, signal, { first: ready.first, early });
           count.hits += 1;
           answered = true;
           return opened;
@@ -142,7 +137,7 @@ export function createIngress(
       if (way !== undefined) reach(way, "dial");
       pool.reached();
       try {
-        const opened = await upgrade(conn, request(), signal, { early });
+        const opened = await upgrade(conn, target, signal, { early });
         answered = true;
         return opened;
       } catch (error) {
@@ -161,7 +156,8 @@ export function createIngress(
     },
     close: pool.close,
     get stats() {
-      return statsOf(count, dialer.dials, pool);
+      const { dials } = dialer;
+      return { ...count, dials, ready: pool.idle, patienceMs: pool.patienceMs };
     },
     get trouble() {
       return dialer.trouble ?? hangUpTrouble(pool.hungUp, answered);
@@ -182,12 +178,6 @@ function hangUpTrouble(
   if (isNgrokdError(error, "tls")) return refusedUs(error);
   return times < hangUpsThatCount || answered ? undefined : hangsUp(error);
 }
-
-const statsOf = (
-  count: Pick<IngressStats, "hits" | "misses" | "retries">,
-  dials: number,
-  { idle: ready, patienceMs }: Pool,
-): IngressStats => ({ ...count, dials, ready, patienceMs });
 
 function reach(way: Way, from: "pool" | "dial"): void {
   way.from = from;

@@ -2,12 +2,7 @@ import { onAbort } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
 import { isCut } from "../net/errors.ts";
 import type { Conn } from "../net/types.ts";
-import {
-  type ConnRequest,
-  createFrameReader,
-  decodeConnResponse,
-  encodeConnRequest,
-} from "./frame.ts";
+import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 import { explained, unknownCertificate } from "./ingress-errors.ts";
 
 /**
@@ -45,7 +40,7 @@ export type Early = () => Uint8Array | undefined;
  */
 export async function upgrade(
   conn: Conn,
-  target: ConnRequest,
+  target: { host: string; port: number },
   signal: AbortSignal,
   { first, early }: { first?: Promise<Uint8Array | null>; early?: Early | undefined } = {},
 ): Promise<Opened> {

@@ -135,24 +135,12 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
   ["names.allow", [[], ["a.b", "*", "*.b", "a*.b"]], ["a.b", ["a b"], [""], ["*. "], [1]]],
-  ["identity.send", [true, false], ["yes", 1]],
   ["names.deny", [[], ["*.b"]], ["a.b", ["a/b"]]],
   ["names.only", [[], ["*.b"]], ["a.b", ["a\nb"]]],
   [
     "names.alias",
     [{}, { "a.b": ["c", "d.e"], x: [] }],
     [{ "*.b": ["c"] }, { "a.b": "c" }, { "a.b": ["*"] }, { "a.b": ["c d"] }, []],
-  ],
-  [
-    "identity.annotations",
-    [{}, { "ngrok.com/team": "web 1" }],
-    [
-      { team: "web" },
-      { "ngrok.com/a b": "x" },
-      { "ngrok.com/a": "x\ny" },
-      { "ngrok.com/": "x" },
-      [],
-    ],
   ],
   [
     "names.pin",
@@ -268,7 +256,6 @@ describe("the schema", () => {
         upstream: [],
       },
       profiles: {},
-      identity: { send: false, annotations: {} },
       access: { rules: [], hosts: [] },
     });
   });
@@ -321,7 +308,6 @@ describe("the schema", () => {
       "net",
       "names",
       "dns",
-      "identity",
       "access",
     ]);
   });

@@ -71,7 +71,6 @@ const otherValues: Readonly<Record<string, string>> = {
   "names.deny": "['*.a.b']",
   "names.only": "['*.a.b']",
   "names.alias": "{a.b: [c]}",
-  "identity.annotations": "{ngrok.com/team: web}",
   "names.pin": "{a.b: 127.0.0.9}",
   "names.expand": "{'*.a.b': [c]}",
   profiles: "{work: {api: {key: another-key}}}",
