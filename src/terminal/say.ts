@@ -5,6 +5,8 @@
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { printable } from "../model/parsed.ts";
+import type { Surface } from "./full-screen.ts";
+import { createProgress, type Progress } from "./progress.ts";
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -26,6 +28,13 @@ export interface Say {
   item(value: unknown, text: () => string): void;
   /** For a command that prints its result again and again. */
   live(): Live;
+  /** The whole terminal; undefined if there is none that can be drawn on. */
+  screen(): Surface | undefined;
+  /**
+   * Returns what `work` settles to. If that takes over a second on a terminal,
+   * a line on stderr names what is awaited, and disappears with the end.
+   */
+  readonly during: Progress["during"];
   /** Prints a line for people on stderr. */
   note(text: string): void;
   warn(text: string): void;
@@ -82,7 +91,15 @@ export function createSay(options: {
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
   const paintFor = ({ isTerminal }: Output): Paint => (colourful && isTerminal ? painted : plain);
   const [paint, paintErr] = [paintFor(options.out), paintFor(options.err)];
-  const [out, err] = [plainly(options.out, paint), plainly(options.err, paintErr)];
+  const drawable = ({ isTerminal }: Output): boolean => isTerminal && env.TERM !== "dumb";
+  const progress = createProgress(
+    drawable(options.err) ? (text) => options.err.write(text) : undefined,
+    () => options.err.columns ?? 80,
+  );
+  const [out, err] = [
+    plainly(options.out, paint, progress.hide),
+    plainly(options.err, paintErr, progress.hide),
+  ];
   const print = (value: unknown, text: string | (() => string), indent: number): void => {
     if (json) out.write(`${JSON.stringify(value, null, indent)}\n`);
     else out.write(`${typeof text === "string" ? text : text()}\n`);
@@ -96,7 +113,9 @@ export function createSay(options: {
     ready: (value, text) => print(value, text, 0),
     item: (value, text) =>
       out.feed(json ? printable(`${JSON.stringify(value)}\n`) : visible(`${text()}\n`, paint)),
-    live: () => liveOn(out, paint, json, out.isTerminal && env.TERM !== "dumb"),
+    live: () => liveOn(out, paint, json, drawable(out)),
+    screen: () => (drawable(out) && !json ? surfaceOn(out, paint) : undefined),
+    during: progress.during,
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
@@ -114,11 +133,21 @@ export function createSay(options: {
 }
 
 /** Whatever a text holds, it has no other effect than our colours. */
-function plainly(output: Output, paint: Paint): Output & { feed(text: string): void } {
+function plainly(
+  output: Output,
+  paint: Paint,
+  before: () => void,
+): Output & { feed(text: string): void } {
   const { write, feed = write } = output;
   return {
-    write: (text) => write.call(output, visible(text, paint)),
-    feed: (text) => feed.call(output, text),
+    write(text) {
+      before();
+      write.call(output, visible(text, paint));
+    },
+    feed(text) {
+      before();
+      feed.call(output, text);
+    },
     isTerminal: output.isTerminal,
     get columns() {
       return output.columns;
@@ -170,6 +199,17 @@ function liveOn(
     },
   };
 }
+
+const surfaceOn = (out: ReturnType<typeof plainly>, paint: Paint): Surface => ({
+  feed: out.feed,
+  clean: (line) => visible(line.replaceAll(/[\n\t]/g, " "), paint),
+  get columns() {
+    return out.columns;
+  },
+  get rows() {
+    return out.rows;
+  },
+});
 
 // The control sequences of all terminals since the VT100 and xterm: the
 // alternate screen, no cursor, no automatic wrap.
