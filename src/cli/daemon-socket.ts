@@ -48,7 +48,11 @@ export function daemonAt(args: DaemonArgs, io: Io): Call {
     const { reply, patienceMs: timeoutMs } = { ...operations[name], ...options };
     const words = wordsOf(operations[name], input);
     const request = { command: name, ...(words.length > 0 && { args: words }) };
-    const answer = reply.safeParse(await askDaemon(io.net, path, request, { timeoutMs }));
+    const answer = reply.safeParse(
+      await io.say.awaiting(`Waiting for the daemon's answer to "${name}"`, () =>
+        askDaemon(io.net, path, request, { timeoutMs }),
+      ),
+    );
     if (answer.success) return answer.data as ReplyTo<typeof name>;
     throw new NgrokdError("protocol", `Cannot understand the daemon's answer to "${name}"`, {
       cause: answer.error,

@@ -1,8 +1,6 @@
-import { hostname } from "node:os";
 import { createGuard, type Guard } from "../access/guard.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { ingressSettings } from "../account/ingress-settings.ts";
-import { machineId } from "../account/machine-id.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
@@ -15,7 +13,7 @@ import { stateFolderOf } from "../files/state-folder.ts";
 import type { Child } from "../handover/leaving.ts";
 import type { Way } from "../handover/protocol.ts";
 import { createHistory, type History } from "../history/history.ts";
-import { machineIdentity } from "../ingress/machine-identity.ts";
+import { createOwnIdentity } from "../ingress/own-identity.ts";
 import { createInspector, type Inspector } from "../inspect/inspect.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
@@ -217,16 +215,9 @@ function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boo
   });
 }
 
-/** The id of the machine stays the same while this process runs. */
 function identityOf(guard: Guard, loaded: () => Loaded): NonNullable<RelayOptions["identity"]> {
-  let id: string | undefined;
-  return (uid) => {
-    const { identity } = loaded().config;
-    if (!identity.send) return undefined;
-    id ??= machineId();
-    const user = uid === undefined ? undefined : (guard.nameOf(uid) ?? String(uid));
-    return machineIdentity(identity, { machineId: id, hostname: hostname() }, user);
-  };
+  const own = createOwnIdentity(() => loaded().config.identity);
+  return (uid) => own(uid === undefined ? undefined : (guard.nameOf(uid) ?? String(uid)));
 }
 
 /** TLS is never opened, so only plain HTTP can be read. */

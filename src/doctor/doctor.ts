@@ -33,6 +33,7 @@ import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./f
 import {
   accountStatusOf,
   gather,
+  identityOf,
   type Local,
   localOf,
   type Place,
@@ -234,7 +235,10 @@ async function ingressFindings(
     return [why, notChecked("endpoints", "that takes the ingress")];
   }
   const targets = targetsOf(local, api);
-  const facts = await tryIngress(net, settings.value, targets ?? [], pace(all));
+  const facts = await tryIngress(net, settings.value, targets ?? [], {
+    pace: pace(all),
+    identity: identityOf(local),
+  });
   const ours = judgeOurCertificate(facts);
   const reached = [judgeIngress(facts), ours];
   if (targets === undefined)

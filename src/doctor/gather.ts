@@ -14,7 +14,9 @@ import {
   statusSchema,
 } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
+import type { PodIdentity } from "../ingress/frame.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
+import { createOwnIdentity } from "../ingress/own-identity.ts";
 import { loadTrust, trustOptions } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
@@ -149,6 +151,10 @@ async function modeOf(path: string): Promise<number | undefined> {
     return undefined;
   }
 }
+
+/** What a daemon with this configuration says of this machine. */
+export const identityOf = ({ loaded }: Pick<Local, "loaded">): PodIdentity | undefined =>
+  loaded && createOwnIdentity(() => loaded.config.identity)();
 
 /**
  * The ingress settings of a daemon with this configuration. Rejects with

@@ -1,4 +1,5 @@
 import { refusalAdvice } from "../ingress/advice.ts";
+import type { PodIdentity } from "../ingress/frame.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { noticesText } from "../ingress/notices.ts";
@@ -52,13 +53,13 @@ const closeMs = 500;
 
 /**
  * Dials the ingress, then opens and closes a connection to each target without
- * sending a byte. Never rejects.
+ * sending a byte. `identity` is who asks. Never rejects.
  */
 export async function tryIngress(
   net: Net,
   settings: IngressSettings,
   targets: readonly Target[],
-  pace: Pace,
+  { pace, identity }: { pace: Pace; identity: PodIdentity | undefined },
 ): Promise<IngressFacts> {
   const { host, port, via, resume: _, ...tls } = settings;
   const address = hostPortText({ host, port });
@@ -79,9 +80,11 @@ export async function tryIngress(
     return { address, verified, dial, first: undefined, trials: [] };
   const ready = conn;
   const [target = nobody, ...others] = targets;
-  const first = await ask(target, (signal) => upgrade(ready, target, signal));
+  const first = await ask(target, (signal) => upgrade(ready, target, signal, { identity }));
   const ingress = createIngress(net, () => settings);
-  const rest = await paced(others, pace, (one) => ask(one, (signal) => ingress.open(one, signal)));
+  const rest = await paced(others, pace, (one) =>
+    ask(one, (signal) => ingress.open(one, signal, { identity })),
+  );
   ingress.close();
   return { address, verified, dial, first, trials: targets.length === 0 ? [] : [first, ...rest] };
 }

@@ -15,6 +15,7 @@ import { judgeAddress } from "./by-address.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 import {
   gather,
+  identityOf,
   type Local,
   localOf,
   type Place,
@@ -185,7 +186,10 @@ async function through(
         : broken("ingress", error),
     ];
   }
-  const facts = await tryIngress(net, settings.value, [target], { atOnce: 1, budgetMs: 0 });
+  const facts = await tryIngress(net, settings.value, [target], {
+    pace: { atOnce: 1, budgetMs: 0 },
+    identity: identityOf({ loaded }),
+  });
   const [trial] = facts.trials;
   return [
     judgeIngress(facts),

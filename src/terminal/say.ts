@@ -5,6 +5,10 @@
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { printable } from "../model/parsed.ts";
+import type { Output } from "./output.ts";
+import { createProgress } from "./progress.ts";
+
+export type { Output };
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -26,6 +30,11 @@ export interface Say {
   item(value: unknown, text: () => string): void;
   /** For a command that prints its result again and again. */
   live(): Live;
+  /**
+   * Does the work. If it takes over a second, a terminal shows what is awaited,
+   * and for how long, until it ends.
+   */
+  awaiting<T>(what: string, work: () => Promise<T>): Promise<T>;
   /** Prints a line for people on stderr. */
   note(text: string): void;
   warn(text: string): void;
@@ -59,18 +68,6 @@ export interface Paint {
   readonly name: (text: string) => string;
 }
 
-export interface Output {
-  readonly write: (text: string) => void;
-  /**
-   * The same for a command that goes on: it ends the program once the reader
-   * has gone (`| head -1`).
-   */
-  readonly feed?: (text: string) => void;
-  readonly isTerminal: boolean;
-  readonly columns: number | undefined;
-  readonly rows?: number | undefined;
-}
-
 export function createSay(options: {
   json: boolean;
   debug: boolean;
@@ -82,7 +79,11 @@ export function createSay(options: {
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
   const paintFor = ({ isTerminal }: Output): Paint => (colourful && isTerminal ? painted : plain);
   const [paint, paintErr] = [paintFor(options.out), paintFor(options.err)];
-  const [out, err] = [plainly(options.out, paint), plainly(options.err, paintErr)];
+  const shown = options.err.isTerminal && !json && env.TERM !== "dumb";
+  const progress = createProgress(shown ? options.err : undefined, paintErr.dim);
+  const [out, err] = [options.out, options.err].map((output, i) =>
+    plainly(progress.before(output), i === 0 ? paint : paintErr),
+  ) as [Plainly, Plainly];
   const print = (value: unknown, text: string | (() => string), indent: number): void => {
     if (json) out.write(`${JSON.stringify(value, null, indent)}\n`);
     else out.write(`${typeof text === "string" ? text : text()}\n`);
@@ -96,7 +97,11 @@ export function createSay(options: {
     ready: (value, text) => print(value, text, 0),
     item: (value, text) =>
       out.feed(json ? printable(`${JSON.stringify(value)}\n`) : visible(`${text()}\n`, paint)),
-    live: () => liveOn(out, paint, json, out.isTerminal && env.TERM !== "dumb"),
+    live() {
+      progress.end();
+      return liveOn(out, paint, json, out.isTerminal && env.TERM !== "dumb");
+    },
+    awaiting: progress.awaiting,
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
@@ -113,8 +118,10 @@ export function createSay(options: {
   };
 }
 
+type Plainly = Output & { feed(text: string): void };
+
 /** Whatever a text holds, it has no other effect than our colours. */
-function plainly(output: Output, paint: Paint): Output & { feed(text: string): void } {
+function plainly(output: Output, paint: Paint): Plainly {
   const { write, feed = write } = output;
   return {
     write: (text) => write.call(output, visible(text, paint)),

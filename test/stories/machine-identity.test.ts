@@ -54,6 +54,15 @@ stories("the identity of the machine", () => {
     expect((await identityFor())?.identity?.annotations).toEqual({ "ngrok.com/user": "root" });
   });
 
+  test("is what `why` and `doctor` send too, without a user", async () => {
+    for (const command of ["why hello.demo", "doctor"]) {
+      expect((await ngrokd(command)).code).toBe(0);
+      const sent = (await cloud.requests()).filter(({ host }) => host === "hello.demo").at(-1);
+      expect(sent?.identity).toMatchObject({ uid: machineUid(id), annotations: {} });
+      await identityFor();
+    }
+  });
+
   test("stays away again when it is switched off", async () => {
     await reload({ send: false, user: true });
     expect((await identityFor("nobody"))?.identity).toBeNull();

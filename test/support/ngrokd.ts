@@ -176,7 +176,9 @@ export interface ServeOptions extends RunOptions {
   /** Words after `ngrokd serve`. */
   readonly args?: string;
   readonly socket?: string;
-  /** Runs the source under Deno instead of the binary, with few rights or all. */
+  /**
+   * Runs the source under Deno instead of the binary, with few rights or all.
+   */
   readonly deno?: boolean | "all rights";
   /** The limit of open files; the machine's by default. */
   readonly files?: number;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { hardwareIdIn, idIn } from "../../src/account/machine-id.ts";
+import { hardwareIdIn, idIn } from "../../src/ingress/machine-id.ts";
 
 const id = "0123456789abcdef0123456789abcdef";
 
