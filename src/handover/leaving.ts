@@ -217,7 +217,7 @@ async function takeOver(
   await conn.closed;
 }
 
-/** Undefined if the connection is lost, or for a line that is not understood. */
+/** Undefined if the connection is lost, or the line is not understood. */
 async function verdictIn(lines: ReturnType<typeof linesOf>): Promise<FromSuccessor | undefined> {
   try {
     const { value } = await lines.next();
