@@ -35,7 +35,7 @@ const privateKey = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]
 
 const jsonInside = (text: string): string => JSON.stringify(text).slice(1, -1);
 
-/** The archive, with a list of its files at its start. All its files are 0600. */
+/** The archive, with a list of its files first. All its files are 0600. */
 export async function archiveOf(entries: readonly Entry[], folder: string): Promise<Uint8Array> {
   const contents = entries.map(({ name, about }) => `${name}  ${about}\n`).join("");
   const files = [{ name: "CONTENTS.txt", text: contents }, ...entries];
