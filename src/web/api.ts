@@ -42,12 +42,7 @@ export function createApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
     if (operation.kind === "read")
       app.get(path, async ({ env, req }) => {
         const input = read(new URL(req.url).searchParams);
-<<<<<<< HEAD
-        // The body of a reply to HEAD is dropped unread: a stream would never
-        // end.
-=======
         // The body of a reply to HEAD is dropped, so a stream would never end.
->>>>>>> main
         const isStream =
           name === "events" &&
           req.raw.method !== "HEAD" &&
