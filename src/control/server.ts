@@ -135,15 +135,19 @@ export async function adoptControlServer(
 ): Promise<ControlServer> {
   const { net, path, readers, log } = options;
   const { gate, onConn } = createDesk(options);
-  const listener = await net.adopt(fd, onConn);
+  // Before the first client: the mode of the socket is that of another process,
+  // or of a unit, and may let every user in. The kernel tells who they are.
+  const isOpen = await gate.open(path, await groupId(options.group)).catch(() => false);
   if (of === "systemd") {
-    // Its mode lets in whom the unit names, and the kernel tells who they are.
-    await gate.open(path, await groupId(options.group)).catch(() => false);
+    const listener = await net.adopt(fd, onConn);
     const leave = (): void => listener.close();
     return { fd: listener.fd, leave, close: async () => leave() };
   }
-  if (readers === "all" && !(await gate.open(path, await groupId(options.group))))
-    log.warn(notOpened);
+  await checkPlace(path);
+  if (readers === "all" && !isOpen) log.warn(notOpened);
+  // Never wider: the daemon before this one may not tell its clients apart.
+  if (readers !== "all" || !isOpen) await chmod(path, 0o660);
+  const listener = await net.adopt(fd, onConn);
   return await serverOf(listener, path);
 }
 

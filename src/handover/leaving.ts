@@ -9,6 +9,7 @@ import {
   descriptorsCommand,
   type EstateFacts,
   type FromPredecessor,
+  type FromSuccessor,
   fromSuccessorSchema,
   invitationText,
   protocolVersion,
@@ -191,8 +192,7 @@ async function takeOver(
 ): Promise<void> {
   await writeLine(conn, { success: true, data: facts } satisfies Reply);
   const lines = linesOf(conn);
-  const { value } = await lines.next();
-  const said = fromSuccessorSchema.safeParse(JSON.parse(value || "null")).data;
+  const said = await verdictIn(lines);
   if (said === undefined || said.kind === "failed") {
     taken.reject(unready(said?.reason ?? "it broke the handover off"));
     conn.close();
@@ -215,6 +215,16 @@ async function takeOver(
   }
   stopped.resolve();
   await conn.closed;
+}
+
+/** Undefined if the connection is lost, or the line is not understood. */
+async function verdictIn(lines: ReturnType<typeof linesOf>): Promise<FromSuccessor | undefined> {
+  try {
+    const { value } = await lines.next();
+    return fromSuccessorSchema.safeParse(JSON.parse(value || "null")).data;
+  } catch {
+    return undefined;
+  }
 }
 
 async function refuse(conn: Conn, error: unknown): Promise<void> {

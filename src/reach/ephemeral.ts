@@ -17,6 +17,8 @@ export interface Ephemeral {
   readonly folder: string;
   /** The folder is no longer marked as in use. */
   close(): void;
+  /** The same after a failure. Without an account nobody else deletes it. */
+  abandon(): Promise<void>;
 }
 
 const folderOf = (home: string): string => join(home, "runs");
@@ -34,7 +36,15 @@ export async function createEphemeral(net: Net, home: string): Promise<Ephemeral
     throw fileError(`Cannot make the folder "${folder}"`, error);
   });
   const listener = await net.listen({ path: aliveSocket(folder) }, (conn) => conn.close());
-  return { folder, close: () => listener.close() };
+  return {
+    folder,
+    close: () => listener.close(),
+    async abandon() {
+      const mark = await readFileIfThere(accountFile(folder)).catch(() => "");
+      listener.close();
+      if (mark === undefined) await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 /**

@@ -87,7 +87,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       },
     };
   } catch (error) {
-    run?.close();
+    await run?.abandon().catch(() => undefined);
     throw error;
   }
 }

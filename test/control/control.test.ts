@@ -15,7 +15,11 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { isAlive } from "../../src/control/alive.ts";
 import { askDaemon } from "../../src/control/client.ts";
-import { type ControlOptions, startControlServer } from "../../src/control/server.ts";
+import {
+  adoptControlServer,
+  type ControlOptions,
+  startControlServer,
+} from "../../src/control/server.ts";
 import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { temporaryFolder } from "../machine/support.ts";
@@ -312,6 +316,27 @@ describe("a client of the control socket", () => {
     await later(5);
     expect(await askDaemon(net, server.path, { command: "status" })).toBe("quick");
   });
+});
+
+test("a socket that was open to every user is not, if it is inherited for the group", async () => {
+  await using folder = await temporaryFolder();
+  const asked: string[] = [];
+  const strange = { ...net, userOf: async () => ({ uid: 12_345, groups: [12_345] }) };
+  const options = {
+    net: strange,
+    path: join(folder.path, "ngrokd.sock"),
+    group: "",
+    log: memoryLog(),
+    handle: async (_: unknown, { rights }: { readonly rights: string }) => void asked.push(rights),
+  };
+  const before = await startControlServer({ ...options, readers: "all" });
+  const copy = await net.heritableCopy(before.fd ?? -1);
+  const after = await adoptControlServer(options, copy ?? -1, "a daemon");
+  before.leave();
+  expect(((await lstat(options.path)).mode & 0o777).toString(8)).toBe("660");
+  await askDaemon(net, options.path, { command: "status" });
+  expect(asked).toEqual(["read"]);
+  await after.close();
 });
 
 describe("startControlServer", () => {

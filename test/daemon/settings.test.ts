@@ -212,8 +212,8 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "dns.clients",
     "dns.upstream",
     "access.hosts",
-    "inspect.headers",
-    "inspect.queries",
-    "inspect.body_bytes",
+    "identity.send",
+    "identity.annotations",
+    "identity.user",
   ]);
 });

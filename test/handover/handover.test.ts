@@ -9,10 +9,12 @@ import {
   invitationIn,
   invitationText,
   protocolVersion,
+  takeOverCommand,
 } from "../../src/handover/protocol.ts";
 import { type Heritage, succeed } from "../../src/handover/succeeding.ts";
 import { createMeter } from "../../src/model/meter.ts";
 import { createBunNet } from "../../src/net/bun.ts";
+import type { Conn } from "../../src/net/types.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
 const net = createBunNet();
@@ -142,6 +144,27 @@ describe("a handover", () => {
     );
     await expect(old.side.upgrade("/bin/next")).rejects.toThrow("not ready within 0.1 s");
     slow = false;
+    expect(old.said).toEqual(["released"]);
+    old.close();
+  });
+
+  test.each([
+    ["says something else", (conn: Conn) => void conn.write(new TextEncoder().encode("what?\n"))],
+    ["loses its connection", (conn: Conn) => conn.abort()],
+  ])("whose new side %s is over at once", async (_name, fail) => {
+    const old = await leaving(
+      async (text) => {
+        const { socket, token } = invited(text);
+        const conn = await net.dial({ path: socket });
+        const args = [String(protocolVersion), token];
+        const request = `${JSON.stringify({ command: takeOverCommand, args })}\n`;
+        await conn.write(new TextEncoder().encode(request));
+        await conn.read();
+        fail(conn);
+      },
+      { patienceMs: 60_000 },
+    );
+    await expect(old.side.upgrade("/bin/next")).rejects.toThrow("it broke the handover off");
     expect(old.said).toEqual(["released"]);
     old.close();
   });
