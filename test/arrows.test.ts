@@ -31,6 +31,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "reach",
     "service",
     "terminal",
+    "top",
   ],
   daemon: [
     "access",
@@ -76,6 +77,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "relay",
   ],
   terminal: ["desk"],
+  top: ["desk", "terminal"],
   relay: ["access", "exposure", "history", "ingress", "net"],
   history: [],
   web: ["control", "desk", "net", "observe"],

@@ -14,6 +14,10 @@ export const commands: Tree = {
     description: summaries.list,
     of: from(() => import("./list.ts")),
   },
+  top: {
+    description: "Watch endpoints, connections and traffic, with keys",
+    of: from(() => import("./top.ts")),
+  },
   connections: {
     description: summaries.connections,
     of: from(() => import("./connections.ts")),

@@ -5,6 +5,7 @@
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { printable } from "../model/parsed.ts";
+import type { Surface } from "./full-screen.ts";
 import type { Output } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -30,6 +31,8 @@ export interface Say {
   item(value: unknown, text: () => string): void;
   /** For a command that prints its result again and again. */
   live(): Live;
+  /** The whole terminal; undefined if there is none that can be drawn on. */
+  screen(): Surface | undefined;
   /**
    * Does the work. If it takes over a second, a terminal shows what is awaited,
    * and for how long, until it ends.
@@ -79,7 +82,8 @@ export function createSay(options: {
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
   const paintFor = ({ isTerminal }: Output): Paint => (colourful && isTerminal ? painted : plain);
   const [paint, paintErr] = [paintFor(options.out), paintFor(options.err)];
-  const shown = options.err.isTerminal && !json && env.TERM !== "dumb";
+  const drawable = ({ isTerminal }: Output): boolean => isTerminal && env.TERM !== "dumb";
+  const shown = drawable(options.err) && !json;
   const progress = createProgress(shown ? options.err : undefined, paintErr.dim);
   const [out, err] = [options.out, options.err].map((output, i) =>
     plainly(progress.before(output), i === 0 ? paint : paintErr),
@@ -99,9 +103,14 @@ export function createSay(options: {
       out.feed(json ? printable(`${JSON.stringify(value)}\n`) : visible(`${text()}\n`, paint)),
     live() {
       progress.end();
-      return liveOn(out, paint, json, out.isTerminal && env.TERM !== "dumb");
+      return liveOn(out, paint, json, drawable(out));
     },
     awaiting: progress.awaiting,
+    screen() {
+      if (!drawable(out) || json) return undefined;
+      progress.end();
+      return surfaceOn(out, paint);
+    },
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
@@ -177,6 +186,17 @@ function liveOn(
     },
   };
 }
+
+const surfaceOn = (out: ReturnType<typeof plainly>, paint: Paint): Surface => ({
+  feed: out.feed,
+  clean: (line) => visible(line.replaceAll(/[\n\t]/g, " "), paint),
+  get columns() {
+    return out.columns;
+  },
+  get rows() {
+    return out.rows;
+  },
+});
 
 // The control sequences of all terminals since the VT100 and xterm: the
 // alternate screen, no cursor, no automatic wrap.

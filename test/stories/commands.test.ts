@@ -14,6 +14,7 @@ const commands = [
   "health",
   "connections",
   "traffic",
+  "top",
   "dashboard",
   "events",
   "doctor",
