@@ -32,10 +32,11 @@ export default command({
   ],
   async run({ all, config, socket, profile, "early-data": host }, { net, env, say }) {
     const place = { net, env, config, socket, profile };
-    const findings =
+    const findings = await say.awaiting("Checking", async () =>
       host === undefined
         ? await examine({ ...place, all: all === true })
-        : [await examineEarlyData(targetOf(host), place)];
+        : [await examineEarlyData(targetOf(host), place)],
+    );
     const level = worst(findings);
     say.result(
       { ok: level !== "failure", worst: level, counts: countsOf(findings), findings },

@@ -57,7 +57,11 @@ export default command({
       fetch: createFetch(io.net, proxy),
     });
     const operatorId = operatorIdIn(await readIdentityFiles(identityPaths(config.server)));
-    const found = census(await api.operators(), { hostname: hostname(), operatorId }, new Date());
+    const found = census(
+      await io.say.awaiting("Asking ngrok", () => api.operators()),
+      { hostname: hostname(), operatorId },
+      new Date(),
+    );
     if (args.prune !== true) {
       say.result(found.map(operatorJson), () => operatorsText(found, say.paint));
       return undefined;

@@ -36,7 +36,9 @@ export default command({
   ],
   async run(args, io) {
     if (args.source === undefined) {
-      const met = await trustShown(args.config, io);
+      const met = await io.say.awaiting("Looking at the ingress", () =>
+        trustShown(args.config, io),
+      );
       io.say.result(met, metText(met));
       return undefined;
     }

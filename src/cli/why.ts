@@ -22,7 +22,8 @@ export default command({
         hint: "`ngrokd list` shows the names there are",
       });
     }
-    const ways = await explain(question.value, { net, env, config, socket, profile });
+    const place = { net, env, config, socket, profile };
+    const ways = await say.awaiting(`Following ${name}`, () => explain(question.value, place));
     const works = ways.every((way) => breakOf(way) === undefined);
     say.result(
       {
