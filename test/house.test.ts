@@ -137,7 +137,7 @@ describe("lines", () => {
 
   test("of comments are at most 80 columns wide, except for links and linter marks", () => {
     const comment = /^\s*(?:\/\/|\/\*|\*(?: |\/|$))/;
-    const exempt = /https?:\/\/|biome-ignore/;
+    const exempt = /https?:\/\/|biome-ignore|@ts-types/;
     const wide = [...sources, ...tests].flatMap((source) =>
       found(
         source,
