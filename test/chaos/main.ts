@@ -351,7 +351,6 @@ function renewals(): number {
 
 function tell(): string {
   const { explained, unexplained } = clients.judge(alibis.spans, proxy.cuts);
-  for (const one of unexplained.slice(0, 20)) wrong(one);
   const { killed, cut, removed, unknown } = explained;
   const causes = `${killed} by kills, ${cut} by cuts, ${removed} by removals, ${unknown} while ngrok did not know the certificate, ${unexplained.length} unexplained`;
   const seconds = Math.round((performance.now() - started) / 1000);
@@ -363,6 +362,8 @@ function tell(): string {
 
 function verdict(): never {
   const causes = tell();
+  // Only now: an explanation may come a moment after the failure.
+  for (const one of clients.judge(alibis.spans, proxy.cuts).unexplained.slice(0, 20)) wrong(one);
   const downs = alibis.spans
     .filter(({ kind }) => kind === "killed")
     .map(({ from, to }) => to - from);

@@ -28,8 +28,9 @@ const inBash: Complete = async (words) => {
 
 /** fish can say itself what it offers. */
 const inFish: Complete = async (words) => {
-  const script = `set -x PATH ${bin} $PATH; cd ${at}; ngrokd completion fish | source; complete -C "ngrokd ${words.join(" ")}"`;
-  const { out } = await run(["fish", "--no-config", "-c", script]);
+  const script = `set -x PATH ${bin} $PATH; cd ${at}; ngrokd completion fish | source
+    complete -C (string join -- " " ngrokd $argv | string collect)`;
+  const { out } = await run(["fish", "--no-config", "-c", script, ...words]);
   return out.split("\n").flatMap((line) => line.split("\t")[0] || []);
 };
 
