@@ -64,6 +64,13 @@ export const profileArg = {
   },
 } as const satisfies ArgsDef;
 
+/** For commands that may reach the ingress without a daemon. */
+export const ownWayArgs = {
+  ephemeral: { type: "boolean", description: "Use an identity for this run alone" },
+  own: { type: "boolean", description: "Use an own identity even if a daemon runs" },
+  ca: { type: "string", valueHint: "file", description: "An additional CA for the ingress" },
+} as const satisfies ArgsDef;
+
 export type Args<T extends ArgsDef> = ParsedArgs<T & typeof globalArgs>;
 
 export interface CommandSpec<T extends ArgsDef> {

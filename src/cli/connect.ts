@@ -15,7 +15,7 @@ import { findBinding, type Named, namedEndpoint } from "../reach/reach.ts";
 import { openSession, type Session } from "../reach/session.ts";
 import { carryStdio } from "../reach/stdio.ts";
 import { facts, type Say } from "../terminal/say.ts";
-import { aborted, command, type Io, profileArg } from "./command.ts";
+import { aborted, command, type Io, ownWayArgs, profileArg } from "./command.ts";
 import { repeated, usageError } from "./flags.ts";
 import { logTo } from "./log-to.ts";
 
@@ -50,9 +50,7 @@ export default command({
     },
     pac: { type: "boolean", description: "The HTTP proxy serves /proxy.pac for browsers" },
     direct: { type: "boolean", description: "The proxies reach other hosts, too" },
-    ephemeral: { type: "boolean", description: "Use an identity for this run alone" },
-    own: { type: "boolean", description: "Use an own identity even if a daemon runs" },
-    ca: { type: "string", valueHint: "file", description: "An additional CA for the ingress" },
+    ...ownWayArgs,
   },
   examples: [
     "ngrokd connect hello.demo --listen 127.0.0.1:8080",

@@ -12,7 +12,7 @@ import { execPlan, proxyVariables } from "../reach/exec-plan.ts";
 import { insideVariable, runInside } from "../reach/inside.ts";
 import { type ProxyOptions, proxyReceiver } from "../reach/proxy.ts";
 import { openSession, type Session } from "../reach/session.ts";
-import { command, type Io, profileArg } from "./command.ts";
+import { command, type Io, ownWayArgs, profileArg } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { usageError } from "./flags.ts";
 import { logTo } from "./log-to.ts";
@@ -29,9 +29,7 @@ export default command({
       description: "Other hosts: none, or by the proxy variables",
     },
     proxy: { type: "boolean", description: "Only set the proxy variables, and no own network" },
-    ephemeral: { type: "boolean", description: "Use an identity for this run alone" },
-    own: { type: "boolean", description: "Use an own identity even if a daemon runs" },
-    ca: { type: "string", valueHint: "file", description: "An additional CA for the ingress" },
+    ...ownWayArgs,
   },
   examples: [
     "ngrokd exec -- curl http://hello.demo/",
