@@ -1,6 +1,7 @@
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -48,10 +49,15 @@ export interface Root {
   /** As {@link sh}, and throws if it fails. */
   must(script: string): Promise<string>;
   /**
-   * Every path with type, mode, owner and size, apart from the package
-   * manager's own records.
+   * Every path with type, mode, owner and (but for folders) size, apart from
+   * the package manager's own records.
    */
   files(): Promise<Set<string>>;
+  /**
+   * The lines of {@link files} that this root has added or removed. Other
+   * programs write below the lowest layer meanwhile: their files do not count.
+   */
+  changes(before: ReadonlySet<string>): Promise<{ left: string[]; gone: string[] }>;
   /** The commands that systemd has got. */
   told(): Promise<string[]>;
 }
@@ -96,13 +102,27 @@ export async function otherRoot(): Promise<Root> {
     .split(" ")
     .map((name) => `-path ${name}`)
     .join(" -o ");
+  const files = async (): Promise<Set<string>> => {
+    const lines = "-type d -printf '%p %y %m %u -\\n' -o -printf '%p %y %m %u %s\\n'";
+    const look = `find / -xdev \\( ${skipped} \\) -prune -o ${lines}`;
+    return new Set((await mustIn(look)).trim().split("\n"));
+  };
+  // The upper layer has a file, or a mark, for each path written or removed here.
+  const isOurs = (line: string): boolean =>
+    lstatSync(join(folder, "upper", line.replace(/(?: \S+){4}$/, "")), {
+      throwIfNoEntry: false,
+    }) !== undefined;
   return {
     path,
     sh,
     must: mustIn,
-    files: async () => {
-      const look = `find / -xdev \\( ${skipped} \\) -prune -o -printf '%p %y %m %u %s\\n'`;
-      return new Set((await mustIn(look)).split("\n"));
+    files,
+    changes: async (before) => {
+      const after = await files();
+      return {
+        left: [...after.difference(before)].filter(isOurs),
+        gone: [...before].filter((line) => !after.has(line) && isOurs(line)),
+      };
     },
     told: async () => {
       if (!existsSync(join(path, told))) return [];
