@@ -107,7 +107,8 @@ export async function otherRoot(): Promise<Root> {
     const look = `find / -xdev \\( ${skipped} \\) -prune -o ${lines}`;
     return new Set((await mustIn(look)).trim().split("\n"));
   };
-  // The upper layer has a file, or a mark, for each path written or removed here.
+  // The upper layer has a file, or a mark, for each path that was written or
+  // removed here.
   const isOurs = (line: string): boolean =>
     lstatSync(join(folder, "upper", line.replace(/(?: \S+){4}$/, "")), {
       throwIfNoEntry: false,
