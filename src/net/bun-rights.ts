@@ -4,16 +4,10 @@
  */
 import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  controlLengthIn,
-  controlOf,
-  controlSize,
-  descriptorsIn,
-  messageHeader,
-  mostDescriptors,
-} from "../linux/rights.ts";
+import { mostDescriptors } from "../linux/rights.ts";
 import { NgrokdError } from "../model/error.ts";
-import { errnoName, errnoNow, type Libc, libcNow, socketAddress } from "./bun-libc.ts";
+import { errnoName, errnoNow, libcNow, socketAddress } from "./bun-libc.ts";
+import { dontWait, type MessageCalls, receiveMessage, sendMessage } from "./bun-message.ts";
 
 /**
  * Sends descriptors over an open unix socket. `descriptor` returns undefined
@@ -30,7 +24,12 @@ export async function sendDescriptors(
       const socket = descriptor();
       if (socket === undefined || socket < 0)
         throw failed("Cannot pass descriptors: the connection is gone");
-      const errno = sendOne(calls, socket, { bytes: Uint8Array.of(some.length), some });
+      const errno = sendMessage(
+        calls,
+        socket,
+        { bytes: Uint8Array.of(some.length), descriptors: some },
+        dontWait,
+      );
       if (errno === undefined) break;
       // Without room: the receiver has to read first.
       if (!["EAGAIN", "ETOOMANYREFS", "EINTR"].includes(errno))
@@ -52,7 +51,8 @@ export async function sendDatagram(
     const socket = calls.socket(unixFamily, datagrams, 0);
     if (socket < 0) return false;
     try {
-      return sendOne(calls, socket, { bytes, some: descriptors, address }) === undefined;
+      const message = { bytes, descriptors, address };
+      return sendMessage(calls, socket, message, dontWait) === undefined;
     } finally {
       calls.close(socket);
     }
@@ -80,7 +80,7 @@ export async function receiveDescriptors(
     if (calls.connect(socket, address, address.length) !== 0)
       throw failed(`Cannot connect to "${path}": ${errnoName(errnoNow())}`);
     const bytes = new TextEncoder().encode(request);
-    const errno = sendOne(calls, socket, { bytes, some: [] });
+    const errno = sendMessage(calls, socket, { bytes, descriptors: [] }, dontWait);
     if (errno !== undefined) throw failed(`Cannot ask "${path}" for descriptors: ${errno}`);
     while (await receiveOne(calls, socket, received)) signal.throwIfAborted();
     return received;
@@ -91,8 +91,6 @@ export async function receiveDescriptors(
     calls.close(socket);
   }
 }
-
-type MessageCalls = Libc & { readonly ptr: (bytes: NodeJS.TypedArray) => number };
 
 /** The calls of this file. Rejects if this system does not have them. */
 async function messageCalls(action: string): Promise<MessageCalls> {
@@ -105,50 +103,19 @@ async function messageCalls(action: string): Promise<MessageCalls> {
   }
 }
 
-/** Returns the name of the error; undefined if all was sent. */
-function sendOne(
-  calls: MessageCalls,
-  socket: number,
-  message: { bytes: Uint8Array; some: readonly number[]; address?: Uint8Array },
-): string | undefined {
-  const { ptr } = calls;
-  const { bytes, some, address } = message;
-  const control = some.length === 0 ? undefined : controlOf(some);
-  const parts = new BigUint64Array([BigInt(ptr(bytes)), BigInt(bytes.length)]);
-  const header = messageHeader({
-    name: address === undefined ? 0 : ptr(address),
-    nameLength: address?.length ?? 0,
-    parts: ptr(parts),
-    control: control === undefined ? 0 : ptr(control),
-    controlLength: control?.length ?? 0,
-  });
-  const sent = Number(calls.sendmsg(socket, header, noSignal | dontWait));
-  return sent === bytes.length ? undefined : errnoName(errnoNow());
-}
-
 /** Adds what one message brings. Returns false at the end. */
 async function receiveOne(
   calls: MessageCalls,
   socket: number,
   received: number[],
 ): Promise<boolean> {
-  const { ptr } = calls;
-  const [bytes, control] = [new Uint8Array(1), new Uint8Array(controlSize(mostDescriptors))];
-  const parts = new BigUint64Array([BigInt(ptr(bytes)), BigInt(bytes.length)]);
-  const place = { name: 0, nameLength: 0, parts: ptr(parts) };
-  const header = messageHeader({
-    ...place,
-    control: ptr(control),
-    controlLength: control.length,
-  });
-  const length = Number(calls.recvmsg(socket, header, closeOnExec | dontWait));
-  if (length >= 0) {
-    received.push(...descriptorsIn(control.subarray(0, controlLengthIn(header))));
-    return length > 0;
+  const message = receiveMessage(calls, socket, 1, dontWait);
+  if (typeof message !== "string") {
+    received.push(...message.descriptors);
+    return message.bytes.length > 0;
   }
-  const errno = errnoName(errnoNow());
-  if (errno !== "EAGAIN" && errno !== "EINTR")
-    throw failed(`Cannot take over descriptors: ${errno}`);
+  if (message !== "EAGAIN" && message !== "EINTR")
+    throw failed(`Cannot take over descriptors: ${message}`);
   await sleep(pauseMs);
   return true;
 }
@@ -158,8 +125,7 @@ const failed = (text: string, cause?: unknown): NgrokdError =>
 
 const pauseMs = 1;
 // From Linux's headers: AF_UNIX; SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-// SOCK_DGRAM | SOCK_CLOEXEC; MSG_DONTWAIT, MSG_NOSIGNAL, MSG_CMSG_CLOEXEC.
+// SOCK_DGRAM | SOCK_CLOEXEC.
 const unixFamily = 1;
 const stream = 1 | 0o2000000 | 0o4000;
 const datagrams = 2 | 0o2000000;
-const [dontWait, noSignal, closeOnExec] = [0x40, 0x4000, 0x40000000];
