@@ -68,16 +68,16 @@ export async function startEnclosed(options: EnclosedOptions): Promise<readonly 
       env: { ...env, [insideVariable]: folder },
     });
     closeSync(theirs);
-    const failed = new Promise<never>((_, reject) => {
-      child.once("error", reject);
-      onAbort(stop, () => reject(new NgrokdError("cancelled", "Stopped before the command began")));
-    });
-    failed.catch(() => undefined);
+    const failing = new AbortController();
+    child.once("error", (error) => failing.abort(error));
+    onAbort(stop, () =>
+      failing.abort(new NgrokdError("cancelled", "Stopped before the command began")),
+    );
     let listeners: readonly Closable[] = [];
     try {
-      const descriptors = await Promise.race([handedOut(enclosure, ours), failed]);
+      const descriptors = await handedOut(enclosure, ours, failing.signal);
       listeners = await adoptAll(options, descriptors);
-      stop.throwIfAborted();
+      failing.signal.throwIfAborted();
       begins(child);
       enclosure.send(ours, "go", []);
       // It closes the channel when it becomes the program.
@@ -178,17 +178,26 @@ async function writePlan(
 }
 
 /** The listeners of the process inside, in the order of the plan. */
-async function handedOut(enclosure: Enclosure, channel: number): Promise<number[]> {
+async function handedOut(
+  enclosure: Enclosure,
+  channel: number,
+  signal: AbortSignal,
+): Promise<number[]> {
   const descriptors: number[] = [];
   const deadline = performance.now() + setUpMs;
-  for (;;) {
-    const message = await nextMessage(enclosure, channel, deadline);
-    if (message === null) throw new NgrokdError("network", "The process inside has ended early");
-    descriptors.push(...message.descriptors);
-    const said = insideMessageSchema.parse(JSON.parse(message.text));
-    if (said.kind === "ready") return descriptors;
-    if (said.kind === "failed")
-      throw new NgrokdError(said.code === "permission" ? "permission" : "network", said.message);
+  try {
+    for (;;) {
+      const message = await nextMessage(enclosure, channel, deadline, signal);
+      if (message === null) throw new NgrokdError("network", "The process inside has ended early");
+      descriptors.push(...message.descriptors);
+      const said = insideMessageSchema.parse(JSON.parse(message.text));
+      if (said.kind === "ready") return descriptors;
+      if (said.kind === "failed")
+        throw new NgrokdError(said.code === "permission" ? "permission" : "network", said.message);
+    }
+  } catch (error) {
+    for (const one of descriptors) closeSync(one);
+    throw error;
   }
 }
 
@@ -196,8 +205,10 @@ async function nextMessage(
   enclosure: Enclosure,
   channel: number,
   deadline: number,
+  signal?: AbortSignal,
 ): Promise<ChannelMessage | null> {
   for (;;) {
+    signal?.throwIfAborted();
     const message = enclosure.receive(channel);
     if (message !== undefined) return message;
     if (performance.now() > deadline)
@@ -231,10 +242,29 @@ async function adoptAll(
     }),
     ...(proxies === undefined ? [] : [proxies.http, proxies.socks]),
   ];
-  const adopted: Closable[] = [];
-  for (const [i, receive] of receivers.entries())
-    adopted.push(await net.adopt(descriptors[i] ?? -1, receive));
+  const adopted = await adoptEach(net, receivers, descriptors);
   const [udp, tcp] = descriptors.slice(receivers.length);
   if (udp !== undefined && tcp !== undefined) adopted.push(await names.serve(net, { udp, tcp }));
   return adopted;
+}
+
+/**
+ * Adopts a listener for each receiver, in their order. If one fails, all
+ * descriptors are closed, also those without a receiver.
+ */
+export async function adoptEach(
+  net: Pick<Net, "adopt">,
+  receivers: readonly Receive[],
+  descriptors: readonly number[],
+): Promise<Closable[]> {
+  const adopted: Closable[] = [];
+  try {
+    for (const [i, receive] of receivers.entries())
+      adopted.push(await net.adopt(descriptors[i] ?? -1, receive));
+    return adopted;
+  } catch (error) {
+    for (const listener of adopted) listener.close();
+    for (const one of descriptors.slice(adopted.length)) closeSync(one);
+    throw error;
+  }
 }

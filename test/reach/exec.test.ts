@@ -1,10 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { bindingsOf } from "../../src/model/binding.ts";
 import {
   cleanEnvironment,
   givenEnvironment,
   holdingEnvironment,
 } from "../../src/model/environment.ts";
+import type { Listener } from "../../src/net/types.ts";
+import { adoptEach } from "../../src/reach/enclosed.ts";
 import {
   directHosts,
   execPlan,
@@ -95,4 +98,26 @@ test("the variables of the runtime are held for the program that is started", ()
   expect(
     givenEnvironment({ HOME: "/h", NGROKD_HELD: '{"PATH":"/evil","NODE_OPTIONS":1}' }),
   ).toEqual({ HOME: "/h" });
+});
+
+describe("listeners from inside", () => {
+  const isOpen = (descriptor: number): boolean => {
+    try {
+      fstatSync(descriptor);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+  test("are all closed if one of them cannot be adopted, and the rest too", async () => {
+    const descriptors = Array.from({ length: 5 }, () => openSync("/dev/null", "r"));
+    const adopt = async (descriptor: number) => {
+      if (descriptor === descriptors[2]) throw new Error("full");
+      return { close: () => closeSync(descriptor) } as Listener;
+    };
+    const receivers = Array.from({ length: 4 }, () => () => undefined);
+    await expect(adoptEach({ adopt }, receivers, descriptors)).rejects.toThrow("full");
+    expect(descriptors.filter(isOpen)).toEqual([]);
+  });
 });
