@@ -15,24 +15,10 @@ import { createMeter } from "../../src/model/meter.ts";
 import type { PassResult } from "../../src/model/pass.ts";
 import type { State } from "../../src/model/state.ts";
 import { memoryLog } from "../support/memory-log.ts";
-import { endpoint, meter, network } from "./support.ts";
+import { endpoint, meter, network, servingState } from "./support.ts";
 
 const at = new Date("2026-01-02T03:04:05Z");
-const state: State = {
-  phase: "serving",
-  reason: "",
-  hint: "",
-  startedAt: { wall: at, steady: 0 },
-  registration: {
-    kind: "registered",
-    operatorId: "k8sop_1",
-    certificate: { notAfter: at, fingerprint256: "AB" },
-  },
-  ingress: "ingress.test:443",
-  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 12, reason: "", hint: "" },
-  endpoints: [],
-  warnings: [],
-};
+const state = servingState(at);
 const loaded = {
   config: configSchema.parse({}),
   origins: { "api.key": "file" },

@@ -3,23 +3,10 @@ import { settled } from "../../src/desk/settle.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { PassResult, Reconciled, Resumption } from "../../src/model/pass.ts";
 import { readiness, type State } from "../../src/model/state.ts";
+import { servingState } from "./support.ts";
 
 const at = new Date("2026-08-01T10:11:12Z");
-const fine: State = {
-  phase: "serving",
-  reason: "",
-  hint: "",
-  startedAt: { wall: at, steady: 0 },
-  registration: {
-    kind: "registered",
-    operatorId: "k8sop_1",
-    certificate: { notAfter: at, fingerprint256: "" },
-  },
-  ingress: "ingress:443",
-  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 1, reason: "", hint: "" },
-  endpoints: [],
-  warnings: [],
-};
+const fine = servingState(at);
 
 /** A state after these passes, and the log lines of each. */
 function after(

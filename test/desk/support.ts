@@ -1,5 +1,5 @@
 import { createMeter, type Meter } from "../../src/model/meter.ts";
-import type { EndpointState } from "../../src/model/state.ts";
+import type { EndpointState, State } from "../../src/model/state.ts";
 import { host, ip } from "../machine/support.ts";
 
 export function meter(counts: Partial<Meter>): Meter {
@@ -46,3 +46,24 @@ export const unusable = endpoint("w", {
   state: "unsupported",
   reason: "wildcard",
 });
+
+/** A daemon that serves no endpoint, and has had a good pass at its start. */
+export function servingState(at: Date, more: Partial<State> = {}): State {
+  const instant = { wall: at, steady: 0 };
+  return {
+    phase: "serving",
+    reason: "",
+    hint: "",
+    startedAt: instant,
+    registration: {
+      kind: "registered",
+      operatorId: "k8sop_1",
+      certificate: { notAfter: at, fingerprint256: "AB" },
+    },
+    ingress: "ingress.test:443",
+    lastPass: { at: instant, ok: true, tookMs: 12, reason: "", hint: "" },
+    endpoints: [],
+    warnings: [],
+    ...more,
+  };
+}

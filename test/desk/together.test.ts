@@ -1,24 +1,10 @@
 import { expect, test } from "bun:test";
 import { together } from "../../src/desk/together.ts";
 import { readiness, type State } from "../../src/model/state.ts";
-import { endpoint } from "./support.ts";
+import { endpoint, servingState } from "./support.ts";
 
 const at = new Date("2026-08-01T10:11:12Z");
-const fine: State = {
-  phase: "serving",
-  reason: "",
-  hint: "",
-  startedAt: { wall: at, steady: 0 },
-  registration: {
-    kind: "registered",
-    operatorId: "k8sop_1",
-    certificate: { notAfter: at, fingerprint256: "" },
-  },
-  ingress: "ingress:443",
-  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 1, reason: "", hint: "" },
-  endpoints: [],
-  warnings: [],
-};
+const fine = servingState(at);
 const down: State = {
   ...fine,
   phase: "degraded",
@@ -79,5 +65,5 @@ test("together: it has the endpoints of all, by URL, and each ingress once", () 
     { name: "lab", state: { ...fine, ingress: "other:443" } },
   ]);
   expect(endpoints.map(({ url }) => url)).toEqual(["http://a.demo", "http://b.demo"]);
-  expect(ingress).toBe("ingress:443, other:443");
+  expect(ingress).toBe("ingress.test:443, other:443");
 });

@@ -4,29 +4,16 @@ import {
   ingressLines,
   ingressTrouble,
   insecureWarning,
+  noWarnings,
   type WarningSources,
   warningsOf,
 } from "../../src/desk/warnings.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { State } from "../../src/model/state.ts";
 
-const none: WarningSources = {
-  insecure: false,
-  settings: [],
-  health: "",
-  hosts: undefined,
-  dns: [],
-  link: [],
-  identity: [],
-  trust: [],
-  selectors: "",
-  state: [],
-  ingress: undefined,
-};
-
 describe("the warnings of a status", () => {
   test("are none if all is well", () => {
-    expect(warningsOf(none)).toEqual([]);
+    expect(warningsOf(noWarnings)).toEqual([]);
   });
 
   test("are in one order, whatever there is", () => {
@@ -57,11 +44,14 @@ describe("the warnings of a status", () => {
       "state",
       "ingress; look",
     ]);
-    expect(warningsOf({ ...none, trust: ["trust"], hosts: "hosts" })).toEqual(["hosts", "trust"]);
+    expect(warningsOf({ ...noWarnings, trust: ["trust"], hosts: "hosts" })).toEqual([
+      "hosts",
+      "trust",
+    ]);
   });
 
   test("explain the risk of an insecure ingress", () => {
-    expect(warningsOf({ ...none, insecure: true })).toEqual([
+    expect(warningsOf({ ...noWarnings, insecure: true })).toEqual([
       "server.insecure_skip_verify is on: the ingress is NOT verified, " +
         "and anyone on the network path can read and change every connection",
     ]);
@@ -69,7 +59,7 @@ describe("the warnings of a status", () => {
 
   test("have the ingress's hint only if there is one", () => {
     const ingress = { text: "New connections fail: no route", hint: "" };
-    expect(warningsOf({ ...none, ingress })).toEqual(["New connections fail: no route"]);
+    expect(warningsOf({ ...noWarnings, ingress })).toEqual(["New connections fail: no route"]);
   });
 });
 
