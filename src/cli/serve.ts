@@ -7,7 +7,7 @@ import { trustedFiles } from "../config/trusted-files.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
 import { exposed, exposedText, self } from "../files/writers.ts";
-import { trustFolder } from "../ingress/trust.ts";
+import { trustFolder } from "../ingress/ngrok-ca.ts";
 import { isUnconfined, leftOutIn } from "../model/environment.ts";
 import { createLog, type DaemonLog } from "../observe/daemon-log.ts";
 import { createLogQueue, lostText } from "../observe/log-queue.ts";

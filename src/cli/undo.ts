@@ -6,7 +6,7 @@ import { defaultConfig } from "../config/schema.ts";
 import { isAlive } from "../control/alive.ts";
 import { removeFile } from "../files/atomic.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
-import { trustFolder } from "../ingress/trust.ts";
+import { trustFolder } from "../ingress/ngrok-ca.ts";
 import { planUndo, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";

@@ -1,6 +1,6 @@
 /** What the daemon keeps in order while nobody asks. */
 import { sweepSockets } from "../control/stale-sockets.ts";
-import { trustFolder } from "../ingress/trust.ts";
+import { trustFolder } from "../ingress/ngrok-ca.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import type { RepairDeps } from "../machine/repair.ts";

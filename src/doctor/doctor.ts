@@ -8,7 +8,7 @@ import { trustedFiles } from "../config/trusted-files.ts";
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { exposed, type Self, self } from "../files/writers.ts";
-import { trustFolder } from "../ingress/trust.ts";
+import { trustFolder } from "../ingress/ngrok-ca.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { settingsLeft } from "../machine/undo.ts";
 import { parseApiKey } from "../model/api-key.ts";

@@ -4,7 +4,7 @@
  */
 import { createIngress, type Ingress } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
-import { describeTlsFailure } from "../ingress/trust.ts";
+import { describeTlsFailure } from "../ingress/tls-failure.ts";
 import { onAbort } from "../model/abort.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { hostPortText } from "../model/host-port.ts";

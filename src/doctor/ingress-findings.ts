@@ -3,7 +3,7 @@ import type { PodIdentity } from "../ingress/frame.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { noticesText } from "../ingress/notices.ts";
-import { describeTlsFailure } from "../ingress/trust.ts";
+import { describeTlsFailure } from "../ingress/tls-failure.ts";
 import { upgrade } from "../ingress/upgrade.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { hostPortText } from "../model/host-port.ts";

@@ -6,7 +6,7 @@ import { type Introduction, introduced } from "./introduction.ts";
 import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
 import { createSessions } from "./sessions.ts";
-import { describeTlsFailure } from "./trust.ts";
+import { describeTlsFailure } from "./tls-failure.ts";
 
 /**
  * The way to ngrok's ingress as it is now. It is read again for every dial, so

@@ -4,7 +4,7 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
 import { type ProxyServer, proxyText } from "../model/proxy.ts";
-import { refusedCertificate } from "./trust.ts";
+import { refusedCertificate } from "./tls-failure.ts";
 
 /**
  * A dial that ran into a limit. The words are the same for every limit, so that

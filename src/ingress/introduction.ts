@@ -7,7 +7,8 @@ import { X509Certificate } from "node:crypto";
 import { isNgrokdError } from "../model/error.ts";
 import { shownChain } from "../net/errors.ts";
 import type { TlsClientOptions } from "../net/types.ts";
-import { isUntrusted, pemOf } from "./trust.ts";
+import { pemOf } from "./ca-files.ts";
+import { isUntrusted } from "./tls-failure.ts";
 
 /** Decides about CAs that an ingress shows, and keeps them. */
 export interface Introduction {

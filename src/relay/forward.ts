@@ -4,7 +4,7 @@ import { refusalAdvice } from "../ingress/advice.ts";
 import type { PodIdentity } from "../ingress/frame.ts";
 import type { Ingress } from "../ingress/ingress.ts";
 import { inShort, noticesText } from "../ingress/notices.ts";
-import { describeTlsFailure } from "../ingress/trust.ts";
+import { describeTlsFailure } from "../ingress/tls-failure.ts";
 import type { Opened } from "../ingress/upgrade.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { createApi } from "../../src/cloud/api.ts";
 import { fitsKey, inspectCertificate } from "../../src/cloud/certificate.ts";
 import { identityPaths, loadIdentity, register } from "../../src/cloud/registration.ts";
-import { installTrust, loadTrust } from "../../src/ingress/trust.ts";
+import { loadTrust } from "../../src/ingress/trust.ts";
+import { installTrust } from "../../src/ingress/trust-install.ts";
 import { type ApiKey, parseApiKey } from "../../src/model/api-key.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
 

@@ -1,6 +1,6 @@
 // cli/service/ has the commands of `ngrokd service`, one a file.
 import { exposedText } from "../../files/writers.ts";
-import { trustFolder } from "../../ingress/trust.ts";
+import { trustFolder } from "../../ingress/ngrok-ca.ts";
 import { isUserName, socketGroup } from "../../model/access.ts";
 import { NgrokdError } from "../../model/error.ts";
 import { quote } from "../../model/parsed.ts";
