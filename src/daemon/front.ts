@@ -11,6 +11,7 @@ import type { ApiDeps } from "../web/api.ts";
 import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import { reloadUnlessStopping } from "./apply.ts";
+import { examinationOf } from "./examination.ts";
 import type { Handover } from "./handover.ts";
 import { inspectionOf } from "./inspection.ts";
 import { type AccountStates, createOpening } from "./opening.ts";
@@ -60,6 +61,7 @@ function deskOf(
     names: parts.names,
     memory: memoryOf(parts),
     inspection: inspectionOf(parts),
+    examine: examinationOf(parts),
     dashboardLink: (how) => web().link(how),
     log: parts.options.log,
   };

@@ -9,6 +9,7 @@ import type { State } from "../model/state.ts";
 import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
 import { exchanges, type Inspection, replay } from "./exchanges.ts";
+import type { Findings } from "./finding-schemas.ts";
 import type { Link } from "./history-schemas.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { drainingOf, pausable, subjectsIn } from "./pausing.ts";
@@ -51,6 +52,8 @@ export interface Desk {
   };
   readonly memory: Memory;
   readonly inspection: Inspection;
+  /** Examines everything, or follows one name. */
+  readonly examine: (name: string) => Promise<Findings>;
   /** Throws NgrokdError `refused` if there is no dashboard. */
   readonly dashboardLink: (how: { readonly write: boolean }) => Link;
   readonly log: Log;
@@ -97,6 +100,7 @@ export const handlers: Handlers = {
   traffic: (desk, input) => traffic(desk.memory, input),
   events: (desk, input) => events(desk.memory, input),
   exchanges: (desk, input) => exchanges(desk.inspection, input),
+  doctor: (desk, { host = "" }) => desk.examine(host),
   replay: (desk, input) => replay(desk.inspection, input),
   dashboard: ({ dashboardLink }, { write = false }) => dashboardLink({ write }),
   refresh,

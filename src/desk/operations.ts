@@ -5,6 +5,7 @@
  */
 import * as z from "zod/mini";
 import { exchangesSchema, replaySchema } from "./exchange-schemas.ts";
+import { findingsSchema } from "./finding-schemas.ts";
 import { connectionsSchema, eventsSchema, linkSchema, trafficSchema } from "./history-schemas.ts";
 import {
   certificateReportSchema,
@@ -165,6 +166,16 @@ export const operations = {
     },
     reply: exchangesSchema,
     patienceMs: short,
+  },
+  doctor: {
+    summary: summaries.doctor,
+    kind: "read",
+    isPersonal: true,
+    input: z.object({ host }),
+    word: "host",
+    help: { host: "Instead, each step to this endpoint: its host name, or host:port" },
+    reply: findingsSchema,
+    patienceMs: long,
   },
   replay: {
     summary: summaries.replay,

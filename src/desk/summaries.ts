@@ -10,6 +10,7 @@ export const summaries = {
   traffic: "Show the traffic of the last 15 minutes",
   events: "Show what has happened: endpoints, connections, polls, warnings",
   exchanges: "Show the last HTTP requests of inspected endpoints",
+  doctor: "Check everything, and show how to fix each problem",
   replay: "Send a request again that was kept with its body",
   dashboard: "Print a link to the dashboard, which works once",
   refresh: "Poll ngrok now, and wait for the result",

@@ -123,6 +123,11 @@ function deskWith({
       };
     },
     memory: { history, nameOf: () => undefined, feed: createFeed(history, () => undefined) },
+    examine: async (subject) => ({
+      findings: [
+        { check: "daemon", title: "Daemon", level: "ok", text: "It runs", fix: "", subject },
+      ],
+    }),
     dashboardLink: ({ write }) => ({ url: "http://127.0.0.1:1/", expires_seconds: 1, write }),
     log,
     ...parts,
@@ -162,7 +167,7 @@ describe("a request", () => {
       expect({ code, message, hint }).toEqual({
         code: "usage",
         message: `This daemon does not know the command ${JSON.stringify(command)}`,
-        hint: "it knows status, list, health, connections, traffic, events, exchanges, replay, dashboard, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
+        hint: "it knows status, list, health, connections, traffic, events, exchanges, doctor, replay, dashboard, refresh, reload, pause, resume, upgrade, refresh-cert and set-api-key",
       });
     },
   );

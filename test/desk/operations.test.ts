@@ -31,9 +31,10 @@ describe("the table of operations", () => {
       "traffic",
       "events",
       "exchanges",
+      "doctor",
     ]);
     const personal = operationNames.filter((name) => (operations[name] as Operation).isPersonal);
-    expect(personal).toEqual(["connections", "events", "exchanges"]);
+    expect(personal).toEqual(["connections", "events", "exchanges", "doctor"]);
   });
 });
 

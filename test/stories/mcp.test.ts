@@ -27,6 +27,7 @@ stories("`ngrokd mcp`", () => {
       "connections",
       "traffic",
       "events",
+      "doctor",
     ]);
     const call = async (name: string, given = {}) => {
       const { content, isError } = await client.callTool({ name, arguments: given });
