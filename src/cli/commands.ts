@@ -46,7 +46,7 @@ export const commands: Tree = {
     of: from(() => import("./wait.ts")),
   },
   doctor: {
-    description: "Check everything, and show how to fix each problem",
+    description: summaries.doctor,
     of: from(() => import("./doctor.ts")),
   },
   why: {

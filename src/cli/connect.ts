@@ -61,21 +61,26 @@ export default command({
     const wishes = wishesOf(args, repeated(rawArgs, "listen"));
     // Read before the work begins: an ephemeral operator must not be left.
     const { stop, hurry } = io;
-    const session = await openSession({
-      net: io.net,
-      env: io.env,
-      log: logTo(wishes.stdio && !io.say.debug ? quiet(io.say) : io.say),
-      config: args.config,
-      profile: args.profile,
-      ca: args.ca,
-      ephemeral: args.ephemeral === true,
-      own: args.own === true,
-      socket: args.socket,
-      pooled: !wishes.stdio,
-      judged: wishes.direct || wishes.pac,
-      stop,
-      hurry,
-    });
+    const opening = () =>
+      openSession({
+        net: io.net,
+        env: io.env,
+        log: logTo(wishes.stdio && !io.say.debug ? quiet(io.say) : io.say),
+        config: args.config,
+        profile: args.profile,
+        ca: args.ca,
+        ephemeral: args.ephemeral === true,
+        own: args.own === true,
+        socket: args.socket,
+        pooled: !wishes.stdio,
+        judged: wishes.direct || wishes.pac,
+        stop,
+        hurry,
+      });
+    // Between programs, the line would only disturb.
+    const session = await (wishes.stdio
+      ? opening()
+      : io.say.awaiting("Waiting for ngrok", opening));
     try {
       if (wishes.stdio) await Promise.race([overStdio(session, wishes, io), aborted(stop)]);
       else {

@@ -48,7 +48,11 @@ export default command({
         hint: "a move to another account needs ngrok's answers",
       });
     const key = readApiKey(await keyFrom(args.key, io));
-    const said = offline ? await keep(key, args, io) : await giveToDaemon(key, args, io);
+    const said = offline
+      ? await keep(key, args, io)
+      : await io.say.awaiting("Waiting for ngrok to check the key", () =>
+          giveToDaemon(key, args, io),
+        );
     io.say.result({ saved: true, checked: !offline, message: said }, said);
     return undefined;
   },

@@ -35,7 +35,10 @@ export default command({
   async run(args, io) {
     const wanted = args._.map(parseWanted);
     const timeoutMs = parseSeconds(args.timeout) * 1000;
-    const { items, waitedMs } = await untilServed(wanted, timeoutMs, args, io);
+    const { items, waitedMs } = await io.say.awaiting(
+      `Waiting for ${wanted.length === 0 ? "the daemon" : args._.join(" ")}`,
+      () => untilServed(wanted, timeoutMs, args, io),
+    );
     const served = wanted.flatMap((one) => endpointsOf(one, items));
     io.say.result(
       {

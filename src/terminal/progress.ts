@@ -22,22 +22,23 @@ export function createProgress(
   /** What is awaited, the innermost last. */
   const awaited: { readonly what: string; readonly since: number }[] = [];
   let timer: ReturnType<typeof setInterval> | undefined;
-  let isShown = false;
+  let shown: (typeof awaited)[number] | undefined;
   let ended = false;
 
   const erase = (): void => {
-    if (isShown) terminal?.write(eraseLine);
-    isShown = false;
+    if (shown !== undefined) terminal?.write(eraseLine);
+    shown = undefined;
   };
   const show = (): void => {
-    const last = awaited.at(-1);
+    const now = performance.now();
+    // A short question in between does not take the line.
+    const last = awaited.findLast(({ since }) => now - since >= patienceMs);
     erase();
     if (last === undefined || terminal === undefined || ended) return;
-    const seconds = Math.floor((performance.now() - last.since) / 1000);
-    if (seconds < 1) return;
+    const seconds = Math.floor((now - last.since) / 1000);
     const columns = (terminal.columns ?? 80) - 1;
     terminal.write(dim(`${last.what} … ${seconds} s`.slice(0, columns)));
-    isShown = true;
+    shown = last;
   };
   return {
     async awaiting(what, work) {
@@ -49,7 +50,7 @@ export function createProgress(
         return await work();
       } finally {
         awaited.splice(awaited.indexOf(one), 1);
-        erase();
+        if (shown === one) erase();
         if (awaited.length === 0) {
           clearInterval(timer);
           timer = undefined;

@@ -85,6 +85,7 @@ function factLines(item: WatchedEndpoint, look: Look, columns: number, style: St
     ["opening", quantiles(upgrade)],
     ["failures", countsText({ ...item.errors_by_kind, ...item.refused_by_code })],
     ["last failure", connections.last_error === "" ? "" : printable(connections.last_error)],
+    ["last notice", printable(connections.last_notice)],
   ];
   const width = Math.min(60, columns - keyWidth);
   const bars = sparkline(bytesBySecond(look.traffic, item), width, glyphs);

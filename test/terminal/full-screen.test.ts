@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { changesOf } from "../../src/terminal/full-screen.ts";
 import { keysIn } from "../../src/terminal/keys.ts";
+import { onTerminal } from "../support/terminal.ts";
 
 describe("the keys of a terminal", () => {
   test.each([
@@ -31,4 +33,11 @@ describe("the changes of a screen", () => {
     expect(changesOf(["a", "b"], ["a"])).toBe("\u001b[2;1H\u001b[K");
     expect(changesOf(["a", "b"], ["a", "b"])).toBe("");
   });
+});
+
+test("the terminal is given back when the program fails", async () => {
+  const child = join(import.meta.dirname, "full-screen.child.ts");
+  const { text, code } = await onTerminal([process.execPath, child]);
+  expect(code).not.toBe(0);
+  expect(text).toMatch(/\x1b\[\?1049h[\s\S]*drawn[\s\S]*\x1b\[\?1049l/);
 });

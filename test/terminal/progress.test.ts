@@ -31,6 +31,18 @@ describe("what is awaited", () => {
     expect(out.text).toBe("");
   });
 
+  test("stays while short questions come and go", async () => {
+    const { say, err } = speaker({ env: { NO_COLOR: "1" } });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const end = say.awaiting("Waiting", () => promise);
+    jest.advanceTimersByTime(1100);
+    await say.awaiting("Asking ngrok", async () => undefined);
+    expect(err.text).toBe("Waiting … 1 s");
+    resolve();
+    await end;
+    expect(err.text).toBe("Waiting … 1 s\r\x1b[K");
+  });
+
   test.each([
     ["without a terminal", { isTerminal: false }],
     ["with --json", { json: true }],

@@ -64,7 +64,7 @@ export default command({
     }
     requireManager(manager);
     refuseExposed(exposed);
-    await carryOut(steps, stateFolder);
+    await say.awaiting("Waiting for the service manager", () => carryOut(steps, stateFolder));
     const did = {
       none: "Installed",
       different: "Updated",

@@ -43,7 +43,7 @@ export default command({
       return 0;
     }
     if (way.why !== "") say.note(`the service cannot hand over, since ${way.why}`);
-    await carryOut(steps);
+    await say.awaiting("Waiting for the service manager", () => carryOut(steps));
     say.result({ done: "restart" }, "The service is up again");
     return 0;
   },

@@ -17,7 +17,8 @@ export default command({
       sayPlanned(say, steps);
       return 0;
     }
-    await carryOut(steps, await stateFolderToUndo(args.config, env));
+    const folder = await stateFolderToUndo(args.config, env);
+    await say.awaiting("Waiting for the service manager", () => carryOut(steps, folder));
     const changes = dropInFolder(manager);
     if (manager.kind === "systemd" && existsSync(changes))
       say.warn(`your own changes to the service stay in "${changes}"`);

@@ -16,7 +16,7 @@ export function verbCommand(verb: Verb, description: string, done: string): Comm
         sayPlanned(say, steps);
         return 0;
       }
-      await carryOut(steps);
+      await say.awaiting("Waiting for the service manager", () => carryOut(steps));
       say.result({ done: verb }, done);
       return 0;
     },

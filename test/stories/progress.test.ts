@@ -1,0 +1,49 @@
+import { expect, test } from "bun:test";
+import { binary, run } from "../support/ngrokd.ts";
+import { atEnd, stories } from "../support/story.ts";
+import { onTerminal } from "../support/terminal.ts";
+
+const socket = "/run/slow.sock";
+
+/** A daemon that answers each request after a while. */
+function slowDaemon(): void {
+  const server = Bun.listen({
+    unix: socket,
+    socket: {
+      data: (conn) =>
+        void Bun.sleep(1500).then(() => conn.end('{"success":false,"error":"not today"}\n')),
+    },
+  });
+  atEnd(() => server.stop(true));
+}
+
+stories("a command that waits", () => {
+  test.each([
+    ["refresh", 'the daemon\'s answer to "refresh"'],
+    ["set-api-key a-key-of-a-story", "Waiting for"],
+    ["upgrade", 'the daemon\'s answer to "upgrade"'],
+    ["why hello.demo", "Following hello.demo"],
+    ["doctor", "Checking"],
+    ["wait hello.demo --timeout 3", "Waiting for"],
+  ])(
+    "%s waits for a slow daemon: a line on a terminal says so, and is gone",
+    async (words, what) => {
+      if (words === "refresh") slowDaemon();
+      const command = [binary(), ...words.split(" "), "--socket", socket];
+      const { text } = await onTerminal(command, { env: { NO_COLOR: "1" } });
+      const lines = text.split("\r\u001b[K");
+      const shown = lines.some((line) => line.includes(what) && line.endsWith("… 1 s"));
+      expect({ lines, shown }).toEqual({ lines, shown: true });
+      expect(lines.at(-1)).not.toContain("…");
+    },
+  );
+
+  test("without a terminal, nothing is shown", async () => {
+    const { err } = await run([binary(), "refresh", "--socket", socket]);
+    expect(err).toBe("error: not today\n");
+    const dumb = await onTerminal([binary(), "refresh", "--socket", socket], {
+      env: { TERM: "dumb" },
+    });
+    expect(dumb.text).not.toContain("Waiting");
+  });
+});
