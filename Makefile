@@ -97,9 +97,19 @@ $(modules): package-lock.json
 # maps beside the binary, so it is built in a folder of its own and then moved.
 # The move also spares a running binary. Equal sources give equal bytes.
 compile = $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
-	--no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
+	--conditions=built --no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
 
-dist/ngrokd: $(sources) $(stamp)
+# The page of the dashboard: built.ts in src/web takes these two files in.
+dashboard := dist/dashboard/script.txt dist/dashboard/style.txt
+bundle = @mkdir -p $(@D) && $(bun) build $< --minify --target=browser --production --outfile $@ >/dev/null
+
+dist/dashboard/script.txt: src/dashboard/main.tsx $(sources)
+	$(bundle)
+
+dist/dashboard/style.txt: src/dashboard/all.css $(sources)
+	$(bundle)
+
+dist/ngrokd: $(sources) $(stamp) $(dashboard)
 	@rm -rf dist/host && mkdir -p dist/host
 	$(compile) --outfile dist/host/ngrokd
 	@mv dist/host/ngrokd $@ && rm -rf dist/host
@@ -123,7 +133,7 @@ built_at := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%
 tar_owner := $(if $(findstring GNU,$(shell tar --version)),--owner=0 --group=0,--uid 0 --gid 0) --numeric-owner
 sha256 := $(shell command -v sha256sum || echo shasum -a 256)
 
-$(archives): dist/ngrokd-$(version)-%.tar.gz: $(sources) $(stamp) LICENSE README.md
+$(archives): dist/ngrokd-$(version)-%.tar.gz: $(sources) $(stamp) $(dashboard) LICENSE README.md
 	@rm -rf dist/$* && mkdir -p dist/$*
 	$(compile) --target=bun-$* --outfile dist/$*/ngrokd
 	@$(if $(filter darwin-x64,$*),node -e '$(unsign)' dist/$*/ngrokd)

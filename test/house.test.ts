@@ -29,6 +29,7 @@ const mainFiles: Readonly<Record<string, string>> = {
   cloud: "registration.ts",
   config: "load.ts",
   control: "protocol.ts",
+  dashboard: "main.tsx",
   desk: "operations.ts",
   files: "atomic.ts",
   linux: "netlink.ts",
@@ -45,6 +46,9 @@ const mainFiles: Readonly<Record<string, string>> = {
 const wallClocks: Readonly<Record<string, string>> = {
   "src/cloud/refusal.ts": "Retry-After may be a date",
   "src/control/stale-sockets.ts": "the time of a file",
+  "src/dashboard/connections.tsx": "dates of the API, which age",
+  "src/dashboard/endpoints.tsx": "dates of the API, which age",
+  "src/dashboard/panels.tsx": "dates of the API, which age",
   "src/doctor/api-findings.ts": "the API's date",
   "src/files/sweep.ts": "the time of a file",
   "src/history/history.ts": "shown",
@@ -232,7 +236,7 @@ const found = ({ path, lines }: Source, matches: (line: string) => boolean): str
 
 function sourcesIn(folder: string): Source[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
-    .filter((path) => path.endsWith(".ts") && !/_pb\.ts$/.test(path))
+    .filter((path) => /\.tsx?$/.test(path) && !/_pb\.ts$/.test(path))
     .map((path) => join(folder, path))
     .map((path) => ({ path, lines: textOf(join(root, path)).trimEnd().split("\n") }));
 }

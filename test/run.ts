@@ -58,6 +58,7 @@ const denoReport = (file: string): string[] => [`--junit-path=${file}`];
 const checks: readonly Stage[] = [
   { name: "Format and lint", command: [tool("biome"), "check", "--error-on-warnings", "."] },
   { name: "Types", command: [tool("tsc"), "-p", "."] },
+  { name: "Types of the dashboard", command: [tool("tsc"), "-p", "src/dashboard"] },
   { name: "Types under Deno", command: [tool("deno"), "check", "--quiet", "src/main.ts"] },
   { name: "Syntax of install.sh", command: ["sh", "-n", "install.sh"] },
   {

@@ -1,3 +1,5 @@
+import { script, style } from "#dashboard";
+
 /** A file of the dashboard, as a browser gets it. */
 export interface Page {
   readonly type: string;
@@ -16,15 +18,20 @@ export const pageResponse = ({ type, body }: Page): Response =>
 const front = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>ngrokd</title>
-<h1>ngrokd</h1>
-<p>The daemon as JSON: <a href="/api/v1/status">status</a>, <a href="/api/v1/list">list</a>,
-<a href="/api/v1/connections">connections</a>, <a href="/api/v1/traffic">traffic</a>.
-<a href="/api/openapi.json">openapi.json</a> describes all of it.</p>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/dashboard.css">
+<script src="/dashboard.js" defer></script>
+<body>
+<noscript>This page needs JavaScript. The daemon as JSON: <a href="/api/v1/status">status</a>,
+<a href="/api/v1/list">list</a>, <a href="/api/openapi.json">openapi.json</a>.</noscript>
 </html>
 `;
 
-/** All files, by their paths. */
+/** All files, by their paths. The page itself is in src/dashboard/. */
 export const pages: ReadonlyMap<string, Page> = new Map([
   ["/", { type: "text/html; charset=utf-8", body: front, policy: ownFilesOnly }],
+  ["/dashboard.js", { type: "text/javascript; charset=utf-8", body: script }],
+  ["/dashboard.css", { type: "text/css; charset=utf-8", body: style }],
 ]);

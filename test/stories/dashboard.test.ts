@@ -1,0 +1,183 @@
+import { beforeAll, expect, test } from "bun:test";
+import { dashboard, picture, type Tab } from "../support/browser.ts";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { type Daemon, run } from "../support/ngrokd.ts";
+import { stories, until } from "../support/story.ts";
+import { web } from "../support/web.ts";
+
+const server = { dashboard_address: "127.0.0.1:8082" };
+
+let cloud: Cloud;
+let daemon: Daemon;
+let tab: Tab;
+
+const text = async (selector: string): Promise<string> =>
+  (await tab.page.locator(selector).innerText()).replaceAll(/\s+/g, " ");
+
+/** Waits until a part of the page says this. */
+const shows = (selector: string, wanted: RegExp): Promise<string> =>
+  until(`${selector} shows ${wanted}`, async () => {
+    const shown = await text(selector);
+    if (!wanted.test(shown)) throw new Error(`it shows: ${shown}`);
+    return shown;
+  });
+
+const get = async (host: string, times = 1): Promise<void> => {
+  for (let i = 0; i < times; i += 1)
+    expect((await run(["curl", "-sS", "-o", "/dev/null", `http://${host}/`])).code).toBe(0);
+};
+
+stories("the dashboard", () => {
+  beforeAll(async () => {
+    const inspect = { endpoints: ["api.demo"] };
+    ({ cloud, daemon } = await registered({ config: { server, inspect } }));
+    const service = web({
+      fetch: async () => {
+        await Bun.sleep(5 + Math.random() * 40);
+        return new Response("x".repeat(40_000 + Math.random() * 300_000));
+      },
+    });
+    for (const name of ["api", "web", "billing", "search", "mail", "auth", "docs", "metrics"])
+      await cloud.add(`http://${name}.demo`, service.address);
+    await cloud.add("tcp://postgres.demo:5432", service.address);
+    await cloud.add("http://gone.demo:8080", "127.0.0.1:1");
+    await daemon.becomes("gone.demo", "listening");
+    for (const name of ["api", "web", "billing", "search", "auth"]) await get(`${name}.demo`, 3);
+    tab = await dashboard();
+  });
+
+  test("shows the daemon: phase, endpoints, pool, certificate and polls", async () => {
+    await shows(".bar", /^ngrokd serving live .* up /);
+    await shows("#tile-endpoints", /^Endpoints 10 all served/);
+    await shows("#tile-connections", /Connections 0 15 in all/);
+    await shows("#tile-traffic", /B\/s/);
+    await shows("#tile-pool", /Pool \d+ ready/);
+    await shows("#tile-certificate", /Certificate \d+ days? until \d+ \w+ \d{4}/);
+    await shows("#tile-last-poll", /Last poll (now|\d s ago)/);
+    expect(await tab.page.locator(".polls").getAttribute("aria-label")).toMatch(/polls?, 0 failed/);
+  });
+
+  test("shows each endpoint with its state, its address and its use", async () => {
+    const row = tab.page.locator("#endpoints .space .row", { hasText: "api.demo" });
+    expect(await row.innerText()).toMatch(/listening\s+api\.demo:80\s+127\.\S+ http/);
+    await until("its traffic is drawn", async () => (await row.locator("polyline").count()) === 1);
+  });
+
+  test("shows connections with timelines, latencies, and HTTP exchanges", async () => {
+    await shows("#panel-connections", /0 open, 15 ended/);
+    const line = tab.page.locator("#connections .timeline").first();
+    expect(await line.getAttribute("aria-label")).toMatch(
+      /^pool .* ms, upgrade .* ms, wait .* ms, flow/,
+    );
+    const chart = tab.page.locator("#panel-latency .chart");
+    expect(await chart.getAttribute("aria-label")).toMatch(/p50 [\d.]+ ms, p90 .* p99 /);
+    expect(await tab.page.locator("canvas").count()).toBe(2);
+    await shows("#panel-exchanges", /200 GET api\.demo ?\//);
+  });
+
+  test("shows what happens, as it happens", async () => {
+    await get("mail.demo", 2);
+    await shows("#panel-connections", /17 ended.*mail\.demo:80/);
+    await cloud.add("http://new.demo", "127.0.0.1:1");
+    await shows("#endpoints", /new\.demo:80/);
+    await shows("#tile-endpoints", /Endpoints 11/);
+  });
+
+  test("takes a filter, an order and the keyboard", async () => {
+    const { page } = tab;
+    await page.keyboard.press("/");
+    await page.keyboard.type("bill");
+    await shows("#shown", /^1 of 11$/);
+    await page.locator("#filter").fill("");
+    await page.getByRole("button", { name: "Total" }).click();
+    await page.getByRole("button", { name: "Total" }).click();
+    const head = page.locator("#endpoints [aria-sort=descending]");
+    expect(await head.innerText()).toMatch(/^Total/);
+    await page.getByRole("grid", { name: "Endpoints" }).focus();
+    await page.keyboard.press("ArrowDown");
+    await shows("#detail", /URL http:\/\/.*First byte p50 \/ p90 \/ p99 [\d.]+ ms/);
+    await shows("#panel-connections", /only \w+\.demo:80/);
+    await picture(tab, "dashboard-light");
+    await page.keyboard.press("Escape");
+    expect(await page.locator("#detail").count()).toBe(0);
+  });
+
+  test("runs the doctor, and follows the chosen endpoint, at a button", async () => {
+    const { page } = tab;
+    await page.getByRole("button", { name: "Examine everything" }).click();
+    await shows("#panel-doctor", /Daemon ok .*Ingress ok .*failure gone\.demo:8080: .* → /);
+    await page.locator("#panel-doctor").scrollIntoViewIfNeeded();
+    await picture(tab, "dashboard-doctor");
+    await page.locator("#endpoints .space .row", { hasText: "api.demo" }).click();
+    await page.getByRole("button", { name: "Why api.demo:80?" }).click();
+    await shows("#panel-doctor", /Name ok .*Connection ok /);
+    await page.locator("#endpoints .space .row", { hasText: "api.demo" }).click();
+  });
+
+  test("has a dark look, and fits a narrow window", async () => {
+    const dark = await dashboard({ colorScheme: "dark" });
+    await dark.page.waitForSelector("#endpoints polyline");
+    await dark.page.waitForSelector("canvas");
+    await dark.page.waitForSelector(".polls i");
+    const ground = await dark.page.evaluate(
+      "getComputedStyle(document.documentElement).backgroundColor",
+    );
+    expect(ground).toBe("rgb(16, 18, 22)");
+    await picture(dark, "dashboard-dark");
+    const narrow = await dashboard({ width: 390, height: 844 });
+    await narrow.page.waitForSelector("#endpoints .space .row");
+    const wide = await narrow.page.evaluate("document.documentElement.scrollWidth");
+    expect(wide).toBe(390);
+    await picture(narrow, "dashboard-narrow");
+    expect([...dark.complaints, ...narrow.complaints]).toEqual([]);
+  });
+
+  test("shows an outage with what to do, and its end", async () => {
+    await tab.page.evaluate("scrollTo(0, 0)");
+    await cloud.break("500");
+    await shows("#panel-warnings", /500/);
+    await shows("#tile-last-poll", /Last poll/);
+    await until("a failed poll", async () => (await tab.page.locator(".polls .bad").count()) > 2);
+    await picture(tab, "dashboard-outage");
+    await cloud.mend();
+    await until(
+      "no warning",
+      async () => (await tab.page.locator("#panel-warnings").count()) === 0,
+    );
+  });
+
+  test("scrolls through 2,000 endpoints, of which few are drawn", async () => {
+    for (let i = 0; i < 2000; i += 20)
+      await Promise.all(
+        Array.from({ length: 20 }, (_, j) =>
+          cloud.add(`http://service-${String(i + j).padStart(4, "0")}.demo`, "127.0.0.1:1"),
+        ),
+      );
+    await shows("#tile-endpoints", /Endpoints 2,011/);
+    await shows("#shown", /^2,011$/);
+    const { page } = tab;
+    await page.getByRole("button", { name: "Endpoint", exact: true }).click();
+    const grid = page.getByRole("grid", { name: "Endpoints" });
+    expect(await grid.getAttribute("aria-rowcount")).toBe("2012");
+    await grid.focus();
+    await page.keyboard.press("End");
+    await shows("#endpoints", /web\.demo:80/);
+    expect(await page.locator("#endpoints .space .row").count()).toBeLessThan(60);
+    await page.evaluate(`document.getElementById("endpoints").scrollTop = 1000 * 34`);
+    await shows("#endpoints", /service-0993\.demo/);
+    await picture(tab, "dashboard-2000");
+  });
+
+  test("says so if the daemon is gone, and goes on without complaints", async () => {
+    expect(tab.complaints).toEqual([]);
+    expect(await daemon.stop()).toBe(0);
+    await shows(".bar", /no connection to the daemon: trying again/);
+  });
+
+  test("is smaller than 150 KB with its script and its style", async () => {
+    const folder = `${import.meta.dir}/../../dist/dashboard`;
+    const sizes = ["script.txt", "style.txt"].map((name) => Bun.file(`${folder}/${name}`).size);
+    expect(sizes[0] ?? 0).toBeGreaterThan(10_000);
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
+  });
+});
