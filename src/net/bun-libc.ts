@@ -234,6 +234,7 @@ async function openLibc() {
   return dlopen(libcIn(readFileSync("/proc/self/maps", "utf8")), {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
+    send: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
     recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
     sendmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
     recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
