@@ -31,6 +31,7 @@ import {
   sharedBy,
   turnAway,
 } from "./lanes.ts";
+import { type Place, probe } from "./probe.ts";
 import { createReception, type Reception } from "./reception.ts";
 import { createSwitchboard, type Switchboard } from "./switchboard.ts";
 
@@ -81,13 +82,8 @@ export interface Doors {
    * `present`, so the next pass tries again.
    */
   mend(listening: () => Promise<ReadonlySet<string> | undefined>): Promise<MendedDoor[]>;
-  /**
-   * The addresses on which another program listens at one of these ports. Binds
-   * each place briefly.
-   */
-  probe<I extends AnyIp>(
-    places: readonly { readonly ip: I; readonly port: number }[],
-  ): Promise<ReadonlySet<I>>;
+  /** See {@link probe}. */
+  probe<I extends AnyIp>(places: readonly Place<I>[]): Promise<ReadonlySet<I>>;
 }
 
 /** A door that listens. */
@@ -353,22 +349,6 @@ function unlisted(
   alive: ReadonlySet<string>,
 ): [DoorId, LiveDoor][] {
   return doors.filter(([, { door }]) => !alive.has(listeningKey(door.at.ip, door.at.port)));
-}
-
-async function probe<I extends AnyIp>(
-  net: Net,
-  places: readonly { readonly ip: I; readonly port: number }[],
-): Promise<ReadonlySet<I>> {
-  const taken = new Set<I>();
-  for (const { ip, port } of places) {
-    try {
-      const trial = await net.listen({ host: ip, port }, (conn) => conn.abort(), { trial: true });
-      trial.close();
-    } catch (error) {
-      if (isNgrokdError(error, "address-in-use")) taken.add(ip);
-    }
-  }
-  return taken;
 }
 
 function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener> {
