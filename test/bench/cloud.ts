@@ -41,9 +41,13 @@ export const peerServerName = "ingress.bench";
  * As much of ngrok's API as a daemon needs to run. It accepts every
  * registration and lists these endpoints, in pages of 100 (ngrok's own limit).
  * Pages are made in advance, so that serving them takes little time from the
- * daemon. Returns the URL.
+ * daemon. `listed` is called when the last page has left. Returns the URL.
  */
-export async function startCloud(ca: Ca, urls: readonly string[]): Promise<string> {
+export async function startCloud(
+  ca: Ca,
+  urls: readonly string[],
+  listed: () => void = () => undefined,
+): Promise<string> {
   const pages = pagesOf(urls.map(endpoint), 100);
   const server = createServer(async (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? "/", "http://api");
@@ -59,6 +63,7 @@ export async function startCloud(ca: Ca, urls: readonly string[]): Promise<strin
         200,
         `{"endpoints":${pages[page] ?? "[]"},"uri":"${pathname}","next_page_uri":${next}}`,
       );
+      if (next === "null") listed();
     } else
       answer(
         404,

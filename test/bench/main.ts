@@ -1,6 +1,8 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { measuredApart } from "./apart.ts";
 import {
   allOff,
   type Bench,
@@ -24,17 +26,20 @@ import { startRig } from "./rig.ts";
 
 /**
  * `make bench`: runs every case in rounds, prints the results, and writes
- * docs/benchmarks.md. BENCH_CASES (names, with commas between them),
- * BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) reduce
- * the run. Such a run writes only to dist/bench. NGROKD_BINARY is measured
- * instead of dist/ngrokd. BENCH_INSTALL=no installs nothing.
+ * docs/benchmarks.md. `--only NAMES` (with commas between them), `--rounds N`
+ * (5) and `--scale N` (1: less makes every case smaller) reduce the run. Such a
+ * run writes only to dist/bench. The variables BENCH_CASES, BENCH_ROUNDS and
+ * BENCH_SCALE do the same. NGROKD_BINARY is measured instead of dist/ngrokd.
+ * BENCH_INSTALL=no installs nothing.
  */
 const root = join(import.meta.dirname, "..", "..");
 const output = join(root, "dist", "bench");
 const binary = process.env.NGROKD_BINARY ?? join(root, "dist", "ngrokd");
-const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
-const scale = Number(process.env.BENCH_SCALE ?? 1);
-const chosen = chosenCases(process.env.BENCH_CASES);
+const text = { type: "string" } as const;
+const { values } = parseArgs({ options: { only: text, rounds: text, scale: text } });
+const rounds = Number(values.rounds ?? process.env.BENCH_ROUNDS ?? 5);
+const scale = Number(values.scale ?? process.env.BENCH_SCALE ?? 1);
+const chosen = chosenCases(values.only ?? process.env.BENCH_CASES);
 const begun = { at: new Date(), load: loadavg()[0] ?? 0 };
 
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-bench-"));
@@ -129,6 +134,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         settings,
       });
     },
+    apart: (what) => measuredApart(folder, binary, what, scale),
     async startProfiles(count, endpoints) {
       const accounts = await Promise.all(
         Array.from({ length: count }, async (_, profile) => {
@@ -219,7 +225,7 @@ function chosenCases(names: string | undefined): readonly Case[] {
     const found = cases.find((one) => one.name === name.trim());
     if (found === undefined)
       throw new Error(
-        `BENCH_CASES: there is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`,
+        `There is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`,
       );
     return found;
   });
