@@ -76,8 +76,9 @@ export const createMeter = (): Meter => ({
 });
 
 /** Zero for each kind. */
-export const noErrors = (): Record<ErrorKind, number> =>
-  Object.fromEntries(errorKinds.map((kind) => [kind, 0])) as Record<ErrorKind, number>;
+export const noErrors = (): Record<ErrorKind, number> => ({ ...zeros });
+
+const zeros = Object.fromEntries(errorKinds.map((kind) => [kind, 0])) as Record<ErrorKind, number>;
 
 /** Adds the counters of connections that have ended. */
 export function addCounts(sum: Meter, meter: Meter): void {

@@ -19,6 +19,11 @@ export interface Switchboard<Lane> {
 export function createSwitchboard<Lane extends { readonly route: Route }>(
   lanes: readonly Lane[],
 ): Switchboard<Lane> {
+  // Nearly all doors are such, and there may be thousands: they need no maps.
+  const [first, ...others] = lanes;
+  const isAlone = first?.route.match.kind === "any" && first.route.match.at === undefined;
+  if (isAlone && others.length === 0)
+    return { named: [], laneFor: () => first, laneNamed: () => undefined };
   const byAddress = new Map<string, Lane>();
   const byName = new Map<string, Lane>();
   for (const lane of lanes) {
