@@ -51,19 +51,19 @@ function barLines(bars: readonly Verdict[]): string[] {
 function earlyLines(early: readonly Standing[]): string[] {
   if (early.length === 0) return [];
   const [behind, ahead] = [early.filter(isBehind), early.filter(isAhead)];
-  const peers = behind.length === 0 ? "" : ` A peer is ahead of that in ${list(behind)}.`;
+  const rows = behind.map(({ row, peer, lead }) => `${row.what} (${peer}, by ${factor(lead)})`);
+  const peers = rows.length === 0 ? "" : `, and a peer in ${rows.length}: ${rows.join("; ")}`;
   return [
-    `With \`forward.early_data: on\`, which is off by default, it is ahead in ${ahead.length} of ${rowsOf(early.length)} of new connections.${peers}`,
+    `With \`forward.early_data: on\`, which is off by default, it is ahead in ${ahead.length} of ${rowsOf(early.length)} of new connections${peers}.`,
   ];
 }
-
-const list = (standings: readonly Standing[]): string => standings.map(told).join("; ");
 
 /** One row: the two medians, and by how much the better one is better. */
 function told({ row, peer, own, theirs, lead, overlap }: Standing): string {
   const unit = unitOf(row.metric);
+  const values = `${peer} ${short(theirs)}, ngrokd ${short(own)}${unit === "1/s" ? "/s" : ` ${unit}`}`;
   const doubt = overlap ? ", but their rounds overlap" : "";
-  return `${row.what} (${peer} ${short(theirs)}, ngrokd ${short(own)} ${unit}: by ${factor(lead)}${doubt})`;
+  return `${row.what} (${values}: by ${factor(lead)}${doubt})`;
 }
 
 /** From the smallest lead to the biggest one. */

@@ -101,7 +101,7 @@ describe("the verdict", () => {
     expect(verdictLines({ bars: [], standings: behind, early: behind })).toEqual([
       "A peer is ahead in 1 of 1 row: echo: p50 (haproxy 10, ngrokd 12 us: by 1.20 x, but their rounds overlap).",
       "ngrokd is ahead in none of 1 row.",
-      "With `forward.early_data: on`, which is off by default, it is ahead in 0 of 1 row of new connections. A peer is ahead of that in echo: p50 (haproxy 10, ngrokd 12 us: by 1.20 x, but their rounds overlap).",
+      "With `forward.early_data: on`, which is off by default, it is ahead in 0 of 1 row of new connections, and a peer in 1: echo: p50 (haproxy, by 1.20 x).",
     ]);
   });
 
