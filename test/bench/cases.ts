@@ -2,7 +2,7 @@ import { accessTimes } from "./access.ts";
 import type { Kind } from "./chart.ts";
 import { bar, type Figures, ratio, unfailing, type Verdict } from "./figures.ts";
 import { historyCosts } from "./history.ts";
-import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
+import { atRest, cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
 import type { Row } from "./standing.ts";
@@ -89,7 +89,7 @@ const bulk: Case = {
   async measure({ rig, near, scale }, figures, turn) {
     const bytes = Math.ceil(GiB * scale);
     for (const { way, streams } of flows) {
-      for (const { name, load, pid } of inTurn(near.filter(plain), turn)) {
+      for await (const { name, load, pid } of oneByOne(inTurn(near.filter(plain), turn))) {
         const before = pid === undefined ? 0 : cpuSeconds(pid);
         const { seconds } = await rig.load<{ seconds: number }>(
           ...load,
@@ -145,7 +145,7 @@ const echo: Case = {
   about:
     "One byte to the ingress and back, 20,000 times on one connection. Each starts when the previous one is back.",
   async measure({ rig, near, scale }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(plain), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(plain), turn))) {
       const { p50, p99 } = await rig.load<Connects>(
         ...load,
         "-do=echo",
@@ -176,7 +176,7 @@ const far: Case = {
   title: "New connections to an ingress that is far away",
   about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Debian's peers send no upgrade header, which costs the two Go loops one more round trip.`,
   async measure({ rig, far, scale }, figures, turn) {
-    for (const { name, load } of inTurn(far, turn)) {
+    for await (const { name, load } of oneByOne(inTurn(far, turn))) {
       const rate = ["-do=connect", "-per-second=20"];
       // The pool learns the demand.
       await rig.load<Connects>(...load, ...rate, "-count=10");
@@ -216,7 +216,7 @@ const steady: Case = {
   limits:
     "Every connection finds a ready one, and then takes two round trips through the ingress, one for the header and one for the byte. At this rate every hop wakes a sleeping process. By our own histograms, each hop then takes 0.5 to 0.6 ms, instead of 0.12 ms on a busy connection (see the echo). With the pool off, the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no unnecessary promise or timer. With `forward.early_data: on`, the byte leaves together with the header, so one round trip is left. It is off by default, since ngrok does not document it, and since a dead ready connection loses these bytes.",
   async measure({ rig, near, scale }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(pooled), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(pooled), turn))) {
       const rate = ["-do=connect", "-per-second=100"];
       await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
       const { p50, p99, failed } = await rig.load<Connects>(
@@ -250,7 +250,7 @@ const rate: Case = {
     "At 32 at a time a core is full, and ready connections cost as many dials as they save. So the CPU of a dial counts. By profile, a third of it is Bun's connect(), a sixth its write(), and a tenth the reading of the session to resume. No other part is over 4 %. Tried: CAs in a file that Bun reads once (0.15 of 0.85 ms), no check of that file, the peer's certificate only on request, relaying without promises.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const crowd of crowds) {
-      for (const { name, load } of inTurn(near, turn)) {
+      for await (const { name, load } of oneByOne(inTurn(near, turn))) {
         const time = `-time=${Math.ceil(1500 * scale)}ms`;
         const { done, failed, seconds } = await rig.load<Connects>(
           ...load,
@@ -286,7 +286,7 @@ const burst: Case = {
   title: "256 new connections in one burst",
   about: "All at once, each from connect() to its first echoed byte, then closed.",
   async measure({ rig, near }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(pooled), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(pooled), turn))) {
       const { p50, p99, failed } = await rig.load<Connects>(
         ...load,
         "-do=connect",
@@ -640,6 +640,17 @@ function percentiles(what: string, unit: string): Row[] {
     metric: `${mark}, ${unit}`,
     better: "less",
   }));
+}
+
+/**
+ * Each next contender begins when the one before has no work left. A relay that
+ * fills its pool again would slow down its successor.
+ */
+async function* oneByOne(contenders: readonly Contender[]): AsyncGenerator<Contender> {
+  for (const contender of contenders) {
+    yield contender;
+    if (contender.pid !== undefined) await atRest(contender.pid);
+  }
 }
 
 /** Each contender is the first once. */

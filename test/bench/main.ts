@@ -253,8 +253,9 @@ function facts(programs: ReadonlySet<Program>): [string, string][] {
   ];
 }
 
-const counted = (count: number, noun: string): string =>
-  `${count} ${noun}${count === 1 ? "" : "s"}`;
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
 
 function congestionControl(): string {
   return readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim();

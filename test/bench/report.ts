@@ -97,8 +97,9 @@ registered at a stand-in for ngrok's API. It has its usual settings unless a row
 ${aboutPeers(peers)}
 "no relay" means that the load speaks TLS to the ingress itself. It shows the capacity of ingress and
 load without a relay. Everything runs on one machine, over loopback. The contenders take turns in
-each round. Compare rows, and do not take the figures as absolute. Each figure is the median of the
-rounds, with their range in brackets. Ratios are those of medians.
+each round, and each begins when the one before has no work left. Compare rows, and do not take the
+figures as absolute. Each figure is the median of the rounds, with their range in brackets. Ratios
+are those of medians. The line on a bar of a chart is the range. It is cut where it leaves the picture.
 
 ## Beside the best peer
 
