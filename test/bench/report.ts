@@ -55,7 +55,7 @@ export function standingTable(results: readonly Result[]): string {
   const { standings, early } = judged(results);
   if (standings.length === 0) return "";
   const rows = standings.map((standing) => {
-    const { row, peer, own, theirs, overlap } = standing;
+    const { row, peer, own, theirs, rounds } = standing;
     const unit = unitOf(row.metric);
     const withEarly = early.find((one) => one.row === row);
     return [
@@ -63,7 +63,7 @@ export function standingTable(results: readonly Result[]): string {
       short(own),
       `${short(theirs)} (${peer})`,
       place(standing),
-      overlap ? "overlap" : "apart",
+      rounds,
       withEarly === undefined ? "" : `${short(withEarly.own)}, ${place(withEarly)}`,
     ];
   });

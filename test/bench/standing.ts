@@ -17,8 +17,11 @@ export interface Standing {
   readonly theirs: number;
   /** Above 1 if ngrokd is ahead, and below 1 if the peer is. */
   readonly lead: number;
-  /** Whether some rounds of the two are in the opposite order, or equal. */
-  readonly overlap: boolean;
+  /**
+   * `overlap` if some rounds of the two are in the opposite order, or equal.
+   * One round says nothing about that.
+   */
+  readonly rounds: "one" | "apart" | "overlap";
 }
 
 /**
@@ -38,9 +41,11 @@ export function standings(
       .sort((a, b) => gain(row, b.theirs, a.theirs) - gain(row, a.theirs, b.theirs));
     const own = figures.median(contender, row.metric);
     if (best === undefined || Number.isNaN(own)) return [];
-    const [mine, others] = [contender, best.peer].map((name) => figures.values(name, row.metric));
+    const [mine = [], others = []] = [contender, best.peer].map((name) =>
+      figures.values(name, row.metric),
+    );
     return [
-      { row, ...best, own, lead: gain(row, own, best.theirs), overlap: overlap(mine, others) },
+      { row, ...best, own, lead: gain(row, own, best.theirs), rounds: roundsOf(mine, others) },
     ];
   });
 }
@@ -49,6 +54,8 @@ export function standings(
 const gain = ({ better }: Row, first: number, second: number): number =>
   better === "more" ? first / second : second / first;
 
-function overlap(a: readonly number[] = [], b: readonly number[] = []): boolean {
-  return Math.min(...a) <= Math.max(...b) && Math.min(...b) <= Math.max(...a);
+function roundsOf(a: readonly number[], b: readonly number[]): Standing["rounds"] {
+  if (a.length < 2 || b.length < 2) return "one";
+  const overlap = Math.min(...a) <= Math.max(...b) && Math.min(...b) <= Math.max(...a);
+  return overlap ? "overlap" : "apart";
 }

@@ -59,10 +59,10 @@ function earlyLines(early: readonly Standing[]): string[] {
 }
 
 /** One row: the two medians, and by how much the better one is better. */
-function told({ row, peer, own, theirs, lead, overlap }: Standing): string {
+function told({ row, peer, own, theirs, lead, rounds }: Standing): string {
   const unit = unitOf(row.metric);
   const values = `${peer} ${short(theirs)}, ngrokd ${short(own)}${unit === "1/s" ? "/s" : ` ${unit}`}`;
-  const doubt = overlap ? ", but their rounds overlap" : "";
+  const doubt = rounds === "overlap" ? ", but their rounds overlap" : "";
   return `${row.what} (${values}: by ${factor(lead)}${doubt})`;
 }
 
@@ -70,7 +70,7 @@ function told({ row, peer, own, theirs, lead, overlap }: Standing): string {
 function range(ahead: readonly Standing[]): string {
   const sorted = ahead.toSorted((a, b) => a.lead - b.lead);
   const [first, last] = [sorted[0], sorted.at(-1)];
-  const doubtful = ahead.filter(({ overlap }) => overlap).length;
+  const doubtful = ahead.filter(({ rounds }) => rounds === "overlap").length;
   const by = [...new Set([first, last])].flatMap((one) =>
     one === undefined ? [] : [`${factor(one.lead)} (${one.row.what})`],
   );

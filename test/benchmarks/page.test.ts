@@ -25,8 +25,8 @@ describe("the page of a run with peers", () => {
 
   test("has each row beside the best peer, and with early data where that counts", () => {
     expect(text.match(/^\| (?:bulk|echo): .*/gm)).toEqual([
-      "| bulk: throughput, MiB/s | 300    | 200 (haproxy) | 1.50 x ahead      | apart  |                   |",
-      "| echo: p50, us           | 300    | 250 (haproxy) | **1.20 x behind** | apart  | 100, 2.50 x ahead |",
+      "| bulk: throughput, MiB/s | 300    | 200 (haproxy) | 1.50 x ahead      | one    |                   |",
+      "| echo: p50, us           | 300    | 250 (haproxy) | **1.20 x behind** | one    | 100, 2.50 x ahead |",
     ]);
   });
 

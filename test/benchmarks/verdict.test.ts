@@ -14,7 +14,7 @@ describe("the standing beside the best peer", () => {
       nginx: { [speed.metric]: [150] },
     });
     expect(standings([speed], figures, "ngrokd", peers)).toEqual([
-      { row: speed, peer: "haproxy", own: 300, theirs: 200, lead: 1.5, overlap: false },
+      { row: speed, peer: "haproxy", own: 300, theirs: 200, lead: 1.5, rounds: "one" },
     ]);
   });
 
@@ -25,17 +25,17 @@ describe("the standing beside the best peer", () => {
       nginx: { [delay.metric]: [150] },
     });
     expect(standings([delay], figures, "ngrokd", peers)).toEqual([
-      { row: delay, peer: "nginx", own: 300, theirs: 150, lead: 0.5, overlap: false },
+      { row: delay, peer: "nginx", own: 300, theirs: 150, lead: 0.5, rounds: "one" },
     ]);
   });
 
   test("says whether the rounds overlap, whoever is ahead", () => {
     const figures = figuresOf({
       ngrokd: { [speed.metric]: [300, 310, 320], [delay.metric]: [9, 10, 11] },
-      haproxy: { [speed.metric]: [200, 210, 301], [delay.metric]: [7, 8, 9] },
+      haproxy: { [speed.metric]: [200, 210, 301], [delay.metric]: [7, 8, 8.9] },
     });
     const seen = standings([speed, delay], figures, "ngrokd", peers);
-    expect(seen.map(({ overlap }) => overlap)).toEqual([true, true]);
+    expect(seen.map(({ rounds }) => rounds)).toEqual(["overlap", "apart"]);
   });
 
   test("is absent for a row without ngrokd, and for one without a peer", () => {
