@@ -44,7 +44,7 @@ async function serving(
   return { relay, rig };
 }
 
-/** The sockets are counted from outside, so that the daemon is not disturbed. */
+/** The sockets are counted from outside, which does not disturb the daemon. */
 async function anyip(): Promise<Metrics> {
   const count = Math.ceil(10_000 * scale);
   const urls = Array.from({ length: count }, (_, i) => `http://service-${i}.bench:8080`);
