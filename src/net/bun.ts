@@ -143,24 +143,41 @@ function listen(
   tls: TlsServerOptions | undefined,
 ): Listener {
   checkListenable(address, tls);
-  const accepting = createAccepting(shared, address, onConn, tls);
-  const { options } = accepting;
+  const accepting = new Accepting(shared, address, onConn, tls);
+  const options = acceptOptions(accepting);
   try {
     if ("path" in address) {
       const server = privately(() => Bun.listen<Stage>({ ...options, unix: address.path }));
-      const ours = fileAt(address.path);
       accepting.local = address;
-      const close = (): void => stopAt(address.path, ours, () => server.stop());
-      return { address, fd: descriptorOf(server), close };
+      return listenerAt(address, server, fileAt(address.path));
     }
     const server = Bun.listen<Stage>({ ...options, hostname: address.host, port: address.port });
     const listening = { host: address.host, port: server.port };
     accepting.local = sharedLocal(listening);
-    return { address: listening, fd: descriptorOf(server), close: () => server.stop() };
+    return listenerOf(listening, server);
   } catch (error) {
     throw listenFailed(address, error);
   }
 }
+
+type Server = Bun.SocketListener<Stage>;
+
+/** Its own function, since a listener keeps all that its close() can see. */
+const listenerOf = (address: Address, server: Server): Listener => ({
+  address,
+  fd: descriptorOf(server),
+  close: () => server.stop(),
+});
+
+const listenerAt = (
+  address: { readonly path: string },
+  server: Server,
+  ours: string | undefined,
+): Listener => ({
+  address,
+  fd: descriptorOf(server),
+  close: () => stopAt(address.path, ours, () => server.stop()),
+});
 
 const isFreelyBound = (host: string): boolean => process.platform === "linux" && host.includes(":");
 
@@ -192,52 +209,61 @@ function adopt(
   tls: TlsServerOptions | undefined,
 ): Listener {
   checkListenable(address, tls);
-  const accepting = createAccepting(shared, address, onConn, tls);
+  const accepting = new Accepting(shared, address, onConn, tls);
   accepting.local = sharedLocal(address);
   // Bun knows the option, though its types do not.
-  const options = { ...accepting.options, fd } as unknown as Bun.UnixSocketOptions<Stage>;
+  const options = { ...acceptOptions(accepting), fd } as unknown as Bun.UnixSocketOptions<Stage>;
   try {
-    const server = Bun.listen<Stage>(options);
-    return { address, fd, close: () => server.stop() };
+    return { ...listenerOf(address, Bun.listen<Stage>(options)), fd };
   } catch (error) {
     throw notAdopted(fd, reasonOf(error), error);
   }
 }
 
-interface Accepting {
-  /** For Bun.listen(). */
-  readonly options: {
-    readonly allowHalfOpen: true;
-    readonly socket: Handlers;
-    readonly tls?: Bun.TLSOptions;
-  };
+/**
+ * The first stage of all sockets that a listener accepts. One object for each
+ * listener: there are thousands, so they share the handlers.
+ */
+class Accepting implements Stage {
   /** The local address of all connections; set once it is known. */
   local: Address | undefined;
+  readonly shared: Shared;
+  private readonly address: Address;
+  private readonly onConn: OnConn;
+  readonly tls: TlsServerOptions | undefined;
+
+  constructor(shared: Shared, address: Address, onConn: OnConn, tls: TlsServerOptions | undefined) {
+    this.local = undefined;
+    this.shared = shared;
+    this.address = address;
+    this.onConn = onConn;
+    this.tls = tls;
+  }
+
+  opened(socket: Socket): void {
+    if (!this.shared.descriptors.take("accept")) turnAway(socket);
+    else if (this.tls === undefined) this.accept(socket);
+    else acceptTls(socket, this.tls, (secured) => this.accept(secured));
+  }
+
+  private accept(socket: Socket): void {
+    handOver(connected(this.shared, socket, this.address, this.local), this.onConn);
+  }
+
+  // Nothing comes before `opened`, which gives the socket another stage.
+  received(): void {}
+  drained(): void {}
+  theyFinished(): void {}
+  broke(): void {}
+  gone(): void {}
 }
 
-function createAccepting(
-  shared: Shared,
-  address: Address,
-  onConn: OnConn,
-  tls: TlsServerOptions | undefined,
-): Accepting {
-  const accept = (socket: Socket): void =>
-    handOver(connected(shared, socket, address, accepting.local), onConn);
-  const open = (socket: Socket): void => {
-    if (!shared.descriptors.take("accept")) turnAway(socket);
-    else if (tls === undefined) accept(socket);
-    else acceptTls(socket, tls, accept);
-  };
-  const accepting: Accepting = {
-    options: {
-      allowHalfOpen: true,
-      socket: { ...shared.handlers, open },
-      ...(tls === undefined ? {} : { tls: serverTls(tls) }),
-    },
-    local: undefined,
-  };
-  return accepting;
-}
+/** For Bun.listen(). */
+const acceptOptions = (accepting: Accepting) => {
+  const { shared, tls } = accepting;
+  const secured = tls === undefined ? {} : { tls: serverTls(tls) };
+  return { allowHalfOpen: true, data: accepting, socket: shared.handlers, ...secured } as const;
+};
 
 /** `accept` is called for a handshaken and verified socket. */
 function acceptTls(socket: Socket, tls: TlsServerOptions, accept: (socket: Socket) => void): void {
