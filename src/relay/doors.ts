@@ -102,8 +102,8 @@ interface Entry {
   board: Switchboard<Lane>;
   /** The endpoints for clients that name a host. */
   shared: readonly Shared[];
-  /** Clients without an endpoint. */
-  readonly reception: Reception;
+  /** Clients without an endpoint; undefined before the first one. */
+  reception?: Reception;
 }
 
 /**
@@ -225,7 +225,7 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
   const lanes = createLanes(state, doorway, doorway.routes);
-  const entry = { ...leadingTo(lanes), reception: createReception() };
+  const entry: Entry = leadingTo(lanes);
   try {
     const listener = await listen(state, doorway, entry);
     for (const lane of lanes) holdMeter(state, lane);
@@ -424,6 +424,7 @@ function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
     return;
   }
   state.open += 1;
+  entry.reception ??= createReception();
   entry.reception.receive(conn, {
     limitMs: deps.openTimeoutMs,
     // The routes of this moment: those of the accept may be gone.
@@ -447,7 +448,7 @@ function closeDoor(state: State, id: DoorId): readonly Lane[] {
   if (live === undefined) return [];
   state.present.delete(id);
   live.listener.close();
-  live.entry.reception.close();
+  live.entry.reception?.close();
   return leave(state, live.lanes);
 }
 
