@@ -5,6 +5,7 @@
  * dial cannot be cancelled; a late connection can only be terminated. `drain`
  * is also called without need. TCP_NODELAY is on from the start.
  */
+import { edenGC } from "bun:jsc";
 import { closeSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
@@ -118,6 +119,8 @@ interface Shared {
   readonly handlers: Handlers;
   /** A connection was opened. */
   opened(): void;
+  /** A listener was opened. */
+  listening(): void;
   /** One copy of a host: most peers have the same address. */
   host(host: string | undefined): string | undefined;
 }
@@ -129,6 +132,7 @@ function createShared(descriptors: DescriptorAccount): Shared {
     descriptors,
     handlers: createHandlers(descriptors, openedOrClosed),
     opened: openedOrClosed,
+    listening: createListenerCollector(openedOrClosed),
     host(host) {
       if (host !== last) last = host;
       return last;
@@ -154,6 +158,7 @@ function listen(
     const server = Bun.listen<Stage>({ ...options, hostname: address.host, port: address.port });
     const listening = { host: address.host, port: server.port };
     accepting.local = sharedLocal(listening);
+    shared.listening();
     return listenerOf(listening, server);
   } catch (error) {
     throw listenFailed(address, error);
@@ -214,7 +219,9 @@ function adopt(
   // Bun knows the option, though its types do not.
   const options = { ...acceptOptions(accepting), fd } as unknown as Bun.UnixSocketOptions<Stage>;
   try {
-    return { ...listenerOf(address, Bun.listen<Stage>(options)), fd };
+    const server = Bun.listen<Stage>(options);
+    shared.listening();
+    return { ...listenerOf(address, server), fd };
   } catch (error) {
     throw notAdopted(fd, reasonOf(error), error);
   }
@@ -461,6 +468,23 @@ function connected(
  * collection in the background leaves half of the garbage.)
  */
 const [burst, pauseMs, apartMs] = [1000, 250, 5000];
+
+/**
+ * Listeners stay for long. Each would keep a page that is otherwise full of the
+ * garbage of opening it, so that goes while many are opened: some 5 ms for so
+ * many of them.
+ */
+const collectEvery = 250;
+
+/** The function is to be called for every listener that is opened. */
+function createListenerCollector(opened: () => void): () => void {
+  let listeners = 0;
+  return () => {
+    opened();
+    listeners += 1;
+    if (listeners % collectEvery === 0) edenGC();
+  };
+}
 
 /** The function is to be called for every socket that is opened or closed. */
 function createBurstCollector(): () => void {
