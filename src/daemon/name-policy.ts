@@ -82,7 +82,7 @@ export function namesBelow({ dns, names }: Config, asked: ReadonlySet<Hostname>)
   };
 }
 
-/** The names that are decided for these endpoints; the same for the same lists. */
+/** The names that are decided for these endpoints; the same set each time. */
 export function subjectsOf(
   accounts: readonly Pick<AccountEndpoints, "listed">[],
 ): ReadonlySet<Subject> {

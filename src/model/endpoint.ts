@@ -17,7 +17,8 @@ export interface ApiEndpoint {
 }
 
 /**
- * Pure: the bound endpoints whose ids are still among `all` of the account. The list of bound endpoints still contains deleted ones for a while
+ * Pure: the bound endpoints whose ids are still among `all` of the account. The
+ * list of bound endpoints still contains deleted ones for a while
  * (docs/protocol.md, "ngrok's API"). An endpoint without an id stays.
  */
 export function living(

@@ -24,8 +24,8 @@ export type ErrorKind = (typeof errorKinds)[number];
 
 /**
  * The traffic of one binding since its listener was opened. Counters only grow;
- * `active` returns to zero. Thousands of endpoints have had no traffic, so a new
- * meter is one object, and shares all that is empty.
+ * `active` returns to zero. Thousands of endpoints have had no traffic, so a
+ * new meter is one object, and shares all that is empty.
  */
 export interface Meter {
   active: number;

@@ -25,11 +25,11 @@ export interface Names {
   /** Reads the file. Never rejects. */
   load(): Promise<void>;
   /**
-   * Finds out about these names, the subjects of all endpoints; the set must not
-   * change later. `word` is the user's about a name; undefined if there is none.
-   * Waits at most `withinMs` for the name servers, and only for names that are
-   * new. False if an answer is missing then: `changed` is called when it is
-   * here. Never rejects.
+   * Finds out about these names, the subjects of all endpoints. The set must
+   * not change later. `word` is the user's about a name; undefined if there is
+   * none. Waits at most `withinMs` for the name servers, and only for names
+   * that are new. False if an answer is missing then: `changed` is called when
+   * it is here. Never rejects.
    */
   look(subjects: ReadonlySet<Subject>, word: Word, withinMs: number): Promise<boolean>;
   standing(subject: Subject): Standing;
