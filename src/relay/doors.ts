@@ -99,7 +99,7 @@ interface Entry {
   /** The endpoints for clients that name a host. */
   shared: readonly Shared[];
   /** Clients without an endpoint; undefined before the first one. */
-  reception: Reception | undefined;
+  reception?: Reception;
 }
 
 /**
@@ -221,7 +221,7 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
   const lanes = createLanes(state, doorway, doorway.routes);
-  const entry: Entry = { ...leadingTo(lanes), reception: undefined };
+  const entry: Entry = leadingTo(lanes);
   try {
     const listener = await listen(state, doorway, entry);
     for (const lane of lanes) holdMeter(state, lane);

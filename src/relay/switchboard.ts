@@ -19,11 +19,26 @@ export interface Switchboard<Lane> {
 export function createSwitchboard<Lane extends { readonly route: Route }>(
   lanes: readonly Lane[],
 ): Switchboard<Lane> {
-  // Nearly all doors are such, and there may be thousands: they need no maps.
-  const [first, ...others] = lanes;
-  const isAlone = first?.route.match.kind === "any" && first.route.match.at === undefined;
-  if (isAlone && others.length === 0)
-    return { named: [], laneFor: () => first, laneNamed: () => undefined };
+  const [first] = lanes;
+  return lanes.length === 1 &&
+    first?.route.match.kind === "any" &&
+    first.route.match.at === undefined
+    ? oneLane(first)
+    : manyLanes(lanes);
+}
+
+/** Nearly all doors have it, and the tables would be most of their memory. */
+const oneLane = <Lane>(lane: Lane): Switchboard<Lane> => ({
+  named: none,
+  laneFor: () => lane,
+  laneNamed: () => undefined,
+});
+
+const none: readonly never[] = [];
+
+function manyLanes<Lane extends { readonly route: Route }>(
+  lanes: readonly Lane[],
+): Switchboard<Lane> {
   const byAddress = new Map<string, Lane>();
   const byName = new Map<string, Lane>();
   for (const lane of lanes) {

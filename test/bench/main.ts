@@ -147,7 +147,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
       });
     },
     apart: (what) => measuredApart(folder, binary, what, scale),
-    async startProfiles(count, endpoints) {
+    async startProfiles(count, endpoints, settings = {}) {
       const accounts = await Promise.all(
         Array.from({ length: count }, async (_, profile) => {
           const host = (i: number): string => `service-${i}.of-${profile}.bench`;
@@ -156,7 +156,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         }),
       );
       const [first = { url, ingressPort: rig.near.header }, ...others] = accounts;
-      return await startRelay(folder, binary, { ...first, others });
+      return await startRelay(folder, binary, { ...first, others, settings });
     },
   };
 }

@@ -59,9 +59,11 @@ export async function startRelay(
   const socket = join(home, "socket");
   const hosts = join(home, "hosts");
   writeFileSync(hosts, "127.0.0.1 localhost\n");
+  const { bound_endpoints = {} } = settings;
   const profiles = others.map((one, i) => {
     const api = { url: one.url, key: apiKey };
-    return [`p${i + 1}`, { api, ingressEndpoint: `127.0.0.1:${one.ingressPort}` }];
+    const ingressEndpoint = `127.0.0.1:${one.ingressPort}`;
+    return [`p${i + 1}`, { api, ingressEndpoint, bound_endpoints }];
   });
   const config = {
     ...settings,
