@@ -28,7 +28,10 @@ export function changeOf(before: Meter, now: Meter): Meter {
   return change;
 }
 
-/** Adds a change, `active` included. The latest error is the change's own. */
+/**
+ * Adds a change, `active` included. The latest error is the change's own, or
+ * none if a connection has worked in it.
+ */
 export function addChange(meter: Meter, change: Meter): void {
   for (const name of counters) meter[name] += change[name];
   for (const kind of errorKinds) meter.errorsBy[kind] += change.errorsBy[kind];
@@ -37,7 +40,7 @@ export function addChange(meter: Meter, change: Meter): void {
   addHistogram(meter.upgrade, change.upgrade);
   addHistogram(meter.firstByte, change.firstByte);
   meter.lastActivity = Math.max(meter.lastActivity, change.lastActivity);
-  if (change.lastError !== "") meter.lastError = change.lastError;
+  if (change.lastError !== "" || change.upgrade.sum > 0) meter.lastError = change.lastError;
   if (change.lastNotice !== "") meter.lastNotice = change.lastNotice;
 }
 
