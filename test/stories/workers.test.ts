@@ -2,11 +2,12 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { startLoad, undisturbed } from "../support/load.ts";
-import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
 import { startServiceManager } from "../support/service-manager.ts";
 import { stories, until } from "../support/story.ts";
-import { dial, echo } from "../support/tcp.ts";
+import { echo } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
 
 const names = ["one.demo", "two.demo", "three.demo"];
 
@@ -246,11 +247,55 @@ stories("a handover with workers", () => {
   });
 });
 
+stories("the modes of a relay, in workers", () => {
+  test("shared doors, the Host, access rules, and exchanges that are read", async () => {
+    await run(["ip", "address", "replace", "10.99.0.1/32", "dev", "lo"]);
+    await begin(
+      { rewrite_host: true },
+      {
+        net: { listen_interface: "10.99.0.1" },
+        inspect: { endpoints: ["page.demo"] },
+        access: { rules: [{ endpoint: "two.demo", users: ["nobody"] }] },
+      },
+    );
+    await cloud.add("http://page.demo:7080", page("a page").address);
+    await daemon.becomes("page.demo", "listening");
+    for (let i = 0; i < 20; i += 1) {
+      const headers = { host: "page.demo:7080", connection: "close" };
+      const reply = await fetch("http://10.99.0.1:7080/path", { headers });
+      expect(await reply.text()).toBe("a page");
+    }
+    await until("all exchanges are kept, of both workers", async () => {
+      const { json } = await ngrokd("http --json");
+      return json.length === 20 && json[0].target === "/path";
+    });
+    expect(await carries("two.demo", 7000)).toBe(false);
+    expect(await carries("one.demo", 7000)).toBe(true);
+    await until("the refusal is told", async () => {
+      const { connections } = (await daemon.endpoint("two.demo")) ?? {};
+      return connections?.last_error.includes("access.rules");
+    });
+    const { out } = await ngrokd("connections two.demo");
+    expect(out).toContain("access");
+  });
+
+  test("a handover in the same process keeps the sockets", async () => {
+    const running = startLoad({ rate: 50, long: 0 }, (await targets()).slice(0, 1));
+    await Bun.sleep(500);
+    const ran = await ngrokd("upgrade --json");
+    expect(ran.json).toMatchObject({ way: "in place", pid: daemon.pid });
+    await until("it serves", () => daemon.log().split("ngrokd is up").length === 3);
+    await until("its workers carry", () => carries("one.demo", 7000));
+    expect(await running.end()).toMatchObject(undisturbed);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
+
 stories("workers whose daemon is killed", () => {
   test("end at once", async () => {
-    await begin();
-    const peer = await dial("one.demo", 7000);
-    await peer.write("x");
+    await begin({ early_data: "on" });
+    const peer = await talking("one.demo", 7000);
+    expect(await echoes(peer, "more")).toBe(true);
     const { pid } = await daemon.status();
     const pids = (await workers()).map((one) => one.pid);
     expect(pids.every((one) => parentOf(one) === pid)).toBe(true);
