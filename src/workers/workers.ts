@@ -57,7 +57,7 @@ const mostByItself = 4;
  * Doors, or other steps, that a worker gets at once: connections are carried
  * between two pieces.
  */
-const piece = 16;
+const piece = 8;
 /** How long doors wait for a worker that starts. */
 const startMs = 10_000;
 /** How often the workers learn of each other's connections. */

@@ -13,7 +13,7 @@ import {
   withoutBoth,
   withoutPool,
 } from "./cases.ts";
-import { startCloud, writeCertificates } from "./cloud.ts";
+import { startChangingCloud, startCloud, writeCertificates } from "./cloud.ts";
 import { createFigures } from "./figures.ts";
 import { installMissing, type Program } from "./packages.ts";
 import { type Peer, peerVersions, startPeers } from "./peers.ts";
@@ -128,6 +128,19 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         ingressPort: rig.near.header,
         settings,
       });
+    },
+    async startChanging(count, settings) {
+      const urls = (name: string): string[] => [
+        "http://stays.bench:8080",
+        ...Array.from({ length: count }, (_, i) => `http://${name}-${i}.bench:8080`),
+      ];
+      const cloud = await startChangingCloud(ca, [urls("old"), urls("new")]);
+      const relay = await startRelay(folder, binary, {
+        url: cloud.url,
+        ingressPort: rig.near.header,
+        settings: { bound_endpoints: { poll_interval: 3600 }, ...settings },
+      });
+      return { relay, show: cloud.show };
     },
     async startProfiles(count, endpoints) {
       const accounts = await Promise.all(
