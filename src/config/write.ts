@@ -1,6 +1,7 @@
 import { lstat, open, readlink, realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { ensureWritableFolder, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { defaultProfile } from "../model/profile.ts";
 import { readConfigFile } from "./load.ts";
