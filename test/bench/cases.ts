@@ -441,11 +441,11 @@ const isolation: Case = {
   name: "isolation",
   title: "Echo while 10,000 endpoints change",
   about:
-    "A byte to the ingress and back, again and again on one connection: for 5 s at rest, and for as long as passes run in which all of 10,000 endpoints go and 10,000 others come. In one process, and with `forward.workers: 2`.",
+    "A byte to the ingress and back, again and again on one connection: for 5 s at rest, and for as long as passes run in which all of 10,000 endpoints go and 10,000 others come. In one process, and with `forward.workers: 2`. The same without a relay, beside such passes, shows what the machine itself adds.",
   limits:
     "The daemon alone needs a core during a pass, and its API (the benchmark's process) a part of one. With two cores, the worker shares the other one with the load and the ingress, so their turns at it are in the figure.",
   once: true,
-  async measure({ rig, startChanging, scale }, figures) {
+  async measure({ rig, near, startChanging, scale }, figures) {
     for (const workers of crews) {
       const settings = { forward: { workers } };
       const { relay, show } = await startChanging(Math.ceil(10_000 * scale), settings);
@@ -453,19 +453,28 @@ const isolation: Case = {
         rig.load<Connects>(`-to=${relay.target}`, "-do=echo", `-time=${seconds}s`);
       await Bun.sleep(2000);
       const atRest = await echo(5);
-      const seconds = 10;
-      const during = echo(seconds);
-      const until = performance.now() + seconds * 1000;
       let passes = 0;
-      for (; performance.now() < until - 1000; passes += 1) {
-        show((passes + 1) % 2);
-        await relay.refresh();
-      }
-      const busy = await during;
+      const inPasses = async (start: (seconds: number) => Promise<Connects>): Promise<Connects> => {
+        const seconds = 10;
+        const during = start(seconds);
+        const until = performance.now() + seconds * 1000;
+        while (performance.now() < until - 1000) {
+          passes += 1;
+          show(passes % 2);
+          await relay.refresh();
+        }
+        return await during;
+      };
+      const busy = await inPasses(echo);
+      const bare = near.find(({ name }) => name === direct)?.load ?? [];
+      const beside = await inPasses((seconds) =>
+        rig.load<Connects>(...bare, "-do=echo", `-time=${seconds}s`),
+      );
       figures.add(crewName(workers), "at rest p99, ms", atRest.p99);
       figures.add(crewName(workers), "in passes p50, ms", busy.p50);
       figures.add(crewName(workers), "in passes p99, ms", busy.p99);
       figures.add(crewName(workers), "in passes max, ms", busy.max);
+      figures.add(crewName(workers), "no relay, in passes p99, ms", beside.p99);
       figures.add(crewName(workers), "passes", passes);
       await relay.stop();
     }
