@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { workerCount } from "../../src/workers/workers.ts";
+import { createNodeNet } from "../../src/net/node.ts";
+import { type CrewOptions, openCrew, workerCount } from "../../src/workers/workers.ts";
 
 describe("workerCount", () => {
   test.each([
@@ -14,5 +15,16 @@ describe("workerCount", () => {
     [3, 2, false, 3],
   ] as const)("of %j on %d cores, able: %j, is %d", (setting, cores, isAble, count) => {
     expect(workerCount(setting, cores, isAble)).toBe(count);
+  });
+});
+
+describe("openCrew", () => {
+  test("is refused where descriptors cannot be passed, with a hint", async () => {
+    const opening = openCrew({ net: createNodeNet(), count: 2 } as CrewOptions);
+    expect(await opening.catch((error) => error)).toMatchObject({
+      code: "config",
+      message: "forward.workers: this system or runtime has no workers",
+      hint: expect.stringContaining("ngrokd's own program for Linux"),
+    });
   });
 });
