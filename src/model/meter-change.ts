@@ -30,7 +30,10 @@ export function changeOf(before: Meter, now: Meter): Meter {
   return change;
 }
 
-/** Adds a change, `active` included. The latest error is the change's own. */
+/**
+ * Adds a change, `active` included. The latest error is the change's own, or
+ * none if a connection has worked in it.
+ */
 export function addChange(meter: Meter, change: Meter): void {
   for (const name of counters) meter[name] += change[name];
   meter.errorsBy = sumOfErrors(meter.errorsBy, change.errorsBy);
@@ -41,7 +44,7 @@ export function addChange(meter: Meter, change: Meter): void {
   meter.upgrade = sumOf(meter.upgrade, change.upgrade);
   meter.firstByte = sumOf(meter.firstByte, change.firstByte);
   meter.lastActivity = Math.max(meter.lastActivity, change.lastActivity);
-  if (change.lastError !== "") meter.lastError = change.lastError;
+  if (change.lastError !== "" || change.upgrade.sum > 0) meter.lastError = change.lastError;
   if (change.lastNotice !== "") meter.lastNotice = change.lastNotice;
 }
 

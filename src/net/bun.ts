@@ -16,6 +16,7 @@ import { becomeProgram } from "./bun-exec.ts";
 import {
   adoptedAddress,
   adoptedUdpAddress,
+  copier,
   freeListener,
   heritableCopy,
   isFull,
@@ -54,6 +55,7 @@ import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
   Listener,
+  ListenOptions,
   Net,
   OnConn,
   TlsClientOptions,
@@ -76,15 +78,19 @@ export function createBunNet(): Net {
     runtime: "bun",
     descriptors,
     listen: (address, onConn, options = {}) =>
-      descriptors.counted(address, () =>
-        options.routed === true && "host" in address && isFreelyBound(address.host)
-          ? listenFreely(shared, address, onConn, options.tls)
-          : listen(shared, address, onConn, options.tls),
-      ),
+      descriptors.counted(address, () => {
+        if (options.routed === true && "host" in address && isFreelyBound(address.host))
+          return listenFreely(shared, address, onConn, options);
+        return options.queued === true
+          ? listenQueued(shared, address)
+          : listen(shared, address, onConn, options.tls);
+      }),
     async adopt(fd, onConn, options = {}) {
       const address = await adoptedAddress(fd);
       return await descriptors.counted(address, () =>
-        adopt(shared, { fd, address }, onConn, options.tls),
+        options.queued === true
+          ? waiting({ fd, address })
+          : adopt(shared, { fd, address }, onConn, options.tls),
       );
     },
     udp: (address, onDatagram) => descriptors.counted(address, () => bunUdp(address, onDatagram)),
@@ -191,13 +197,14 @@ async function listenFreely(
   shared: Shared,
   address: { readonly host: string; readonly port: number },
   onConn: OnConn,
-  tls: TlsServerOptions | undefined,
+  { tls, queued = false }: ListenOptions,
 ): Promise<Listener> {
   checkListenable(address, tls);
   const fd = await freeListener(address.host, address.port).catch((error: unknown) => {
     throw listenFailed(address, error);
   });
   const bound = address.port === 0 ? await adoptedAddress(fd) : address;
+  if (queued) return waiting({ fd, address: bound });
   try {
     return adopt(shared, { fd, address: bound }, onConn, tls);
   } catch (error) {
@@ -205,6 +212,31 @@ async function listenFreely(
     throw error;
   }
 }
+
+/**
+ * The runtime would accept, so only a copy of its socket stays. Nothing comes
+ * between its listen(2) and its end here.
+ */
+async function listenQueued(shared: Shared, address: Address): Promise<Listener> {
+  const copy = await copier().catch((cause: unknown) => {
+    throw listenFailed(address, cause);
+  });
+  const listener = listen(shared, address, (conn) => conn.abort(), undefined);
+  try {
+    return waiting({ fd: copy(listener.fd ?? -1), address: listener.address });
+  } catch (error) {
+    throw listenFailed(address, error);
+  } finally {
+    listener.close();
+  }
+}
+
+/** A listening socket from which only other processes accept. */
+const waiting = ({ fd, address }: { fd: number; address: Address }): Listener => ({
+  address,
+  fd,
+  close: () => closeDescriptor(fd),
+});
 
 /** Bun 1.4.5 does not unlink the path of an adopted unix socket in stop(). */
 function adopt(

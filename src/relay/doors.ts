@@ -19,6 +19,7 @@ import type { Conn, Listener, Net } from "../net/types.ts";
 import { excess } from "./connection-limits.ts";
 import type { Courtesy } from "./forward.ts";
 import {
+  countOf,
   createLanes,
   cutLater,
   drained,
@@ -49,6 +50,8 @@ export interface Doors {
   readonly departed: Meter;
   /** The meters in use, by the key of their binding. */
   meters(): ReadonlyMap<string, Meter>;
+  /** One of {@link meters}. */
+  meter(key: string): Meter | undefined;
   /** Adds the traffic of another process; `key` is that of a binding. */
   add(key: string, change: Meter): void;
   /**
@@ -137,6 +140,7 @@ export function createDoors(options: DoorOptions): Doors {
     draining: state.draining,
     strangers: state.strangers,
     departed: state.departed,
+    meter: (key) => state.meters.get(key)?.meter,
     meters: () => new Map([...state.meters].map(([key, { meter }]) => [key, meter])),
     add(key, change) {
       const meter = state.meters.get(key)?.meter;
@@ -266,7 +270,7 @@ function closeAndDrain(state: State, id: DoorId, drainMs: number): void {
 async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise<{ cut: number }> {
   for (const id of [...state.present.keys()]) closeDoor(state, id);
   const lanes = [...state.draining, ...state.doorless.values()];
-  const cut = new Set<Conn>();
+  const cut = new Set<Pick<Conn, "abort">>();
   const cutNow = (): void => {
     for (const conn of lanes.flatMap(({ conns }) => [...conns])) {
       cut.add(conn);
@@ -398,7 +402,7 @@ function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
   const { strangers } = state;
   const { id } = first.doorway.door;
   const deps = state.forwarding(first.route.target.account);
-  const over = excess(state.open, 0, state.limits());
+  const over = excess(countOf(state), state.limits());
   if (over !== undefined) {
     turnAway(conn, id, strangers, over, deps);
     return;

@@ -6,7 +6,7 @@ import { type Doorway, namesOf, type Route } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
-import { type Excess, excess, type Limits } from "./connection-limits.ts";
+import { type Count, type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type Courtesy, type ForwardDeps, forward } from "./forward.ts";
 import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
 import type { Manners } from "./greet/request-stream.ts";
@@ -17,7 +17,7 @@ export interface Lane {
   route: Route;
   /** Shared by all lanes of one binding. */
   readonly meter: Meter;
-  readonly conns: Set<Conn>;
+  readonly conns: Set<Pick<Conn, "abort">>;
   /** Called after the last connection has ended. */
   readonly waiting: (() => void)[];
   /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
@@ -42,6 +42,15 @@ export interface LaneOptions {
   readonly hosts?: () => readonly string[];
   /** Asked for every connection, before anything is dialled. */
   readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** They count for the limits, too. */
+  readonly elsewhere?: Elsewhere | undefined;
+}
+
+/** Connections that other processes carry. */
+export interface Elsewhere {
+  readonly open: number;
+  /** Of one endpoint, by the key of its binding. */
+  at(key: string): number;
 }
 
 /** What all lanes share. */
@@ -121,6 +130,18 @@ function dropMeter({ meters, departed }: LaneState, lane: Lane): void {
 
 const bindingKey = ({ route }: Lane): string => route.target.binding.key;
 
+/**
+ * A connection on a lane that another process carries, and that ends itself.
+ * Returns a function for its end.
+ */
+export function attend({ conns, waiting }: Lane): () => void {
+  const conn = { abort: () => undefined };
+  conns.add(conn);
+  return () => {
+    if (conns.delete(conn) && conns.size === 0) for (const tell of waiting.splice(0)) tell();
+  };
+}
+
 /** Settles when the last connection has ended. */
 export function drained({ conns, waiting }: Lane): Promise<void> {
   return new Promise((resolve) => {
@@ -140,7 +161,7 @@ function carry(
   const { account, binding } = lane.route.target;
   const usual = state.forwarding(account);
   const deps = courtesy === undefined ? usual : { ...usual, courtesy };
-  const over = excess(state.open, meter.active, state.limits());
+  const over = excess(countOf(state, { key: binding.key, meter }), state.limits());
   if (over !== undefined) {
     turnAway(conn, binding.key, meter, over, deps);
     recordRefused(deps, lane, conn, state.guard.userOf(conn), "limit", over.reason);
@@ -189,6 +210,17 @@ function follow(
   const { log } = deps;
   refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
   recordRefused(deps, lane, conn, state.guard.userOf(conn), "access", refusal.detail);
+}
+
+/** The open connections, for the limits; without an endpoint `here` is 0. */
+export function countOf(
+  { open, elsewhere }: Pick<LaneState, "open" | "elsewhere">,
+  endpoint?: { readonly key: string; readonly meter: Meter },
+): Count {
+  const here =
+    endpoint === undefined ? 0 : endpoint.meter.active + (elsewhere?.at(endpoint.key) ?? 0);
+  const others = elsewhere?.open ?? 0;
+  return { inAll: open + others, here, elsewhere: others };
 }
 
 /** A connection that was reset at once. */

@@ -28,6 +28,14 @@ export interface Bench {
   readonly scale: number;
   /** Starts a separate daemon with this many endpoints. */
   startRelay(endpoints: number, settings?: RelayOptions["settings"]): Promise<Relay>;
+  /**
+   * The same, with one endpoint that stays, and so many others: `show` chooses
+   * one of two lists that share none of these.
+   */
+  startChanging(
+    endpoints: number,
+    settings: RelayOptions["settings"],
+  ): Promise<{ readonly relay: Relay; show(list: number): void }>;
   /** The same with so many profiles, each with this many endpoints. */
   startProfiles(
     profiles: number,
@@ -432,6 +440,94 @@ const endpoints: Case = {
   ],
 };
 
+const crews = [1, 2] as const;
+const crewName = (workers: number): string =>
+  workers === 1 ? "one process" : `${workers} workers`;
+
+const isolation: Case = {
+  name: "isolation",
+  title: "Echo while 10,000 endpoints change",
+  about:
+    "A byte to the ingress and back, again and again on one connection: for 5 s at rest, and for as long as passes run in which all of 10,000 endpoints go and 10,000 others come. In one process, and with `forward.workers: 2`. The same without a relay, beside such passes, shows what the machine itself adds.",
+  limits:
+    "The daemon alone needs a core during a pass, and its API (the benchmark's process) a part of one. With two cores, the worker shares the other one with the load and the ingress, so their turns at it are in the figure.",
+  once: true,
+  async measure({ rig, near, startChanging, scale }, figures) {
+    for (const workers of crews) {
+      const settings = { forward: { workers } };
+      const { relay, show } = await startChanging(Math.ceil(10_000 * scale), settings);
+      const echo = (seconds: number): Promise<Connects> =>
+        rig.load<Connects>(`-to=${relay.target}`, "-do=echo", `-time=${seconds}s`);
+      await Bun.sleep(2000);
+      const atRest = await echo(5);
+      let passes = 0;
+      const inPasses = async (start: (seconds: number) => Promise<Connects>): Promise<Connects> => {
+        const seconds = 10;
+        const during = start(seconds);
+        const until = performance.now() + seconds * 1000;
+        while (performance.now() < until - 1000) {
+          passes += 1;
+          show(passes % 2);
+          await relay.refresh();
+        }
+        return await during;
+      };
+      const busy = await inPasses(echo);
+      const bare = near.find(({ name }) => name === direct)?.load ?? [];
+      const beside = await inPasses((seconds) =>
+        rig.load<Connects>(...bare, "-do=echo", `-time=${seconds}s`),
+      );
+      figures.add(crewName(workers), "at rest p99, ms", atRest.p99);
+      figures.add(crewName(workers), "in passes p50, ms", busy.p50);
+      figures.add(crewName(workers), "in passes p99, ms", busy.p99);
+      figures.add(crewName(workers), "in passes max, ms", busy.max);
+      figures.add(crewName(workers), "no relay, in passes p99, ms", beside.p99);
+      figures.add(crewName(workers), "passes", passes);
+      await relay.stop();
+    }
+  },
+  verdicts(figures) {
+    const of = (metric: string): number => figures.median(crewName(2), metric);
+    return [
+      ratio("echo in passes, 2 workers: p99", of("in passes p99, ms"), of("at rest p99, ms"), {
+        atMost: 1.5,
+        of: "at rest",
+      }),
+    ];
+  },
+};
+
+const crewRate: Case = {
+  name: "workers",
+  title: "New connections with two workers",
+  about:
+    "4,000 connections, 32 at a time, each with one byte to the ingress and back: in one process, and with `forward.workers: 2`. CPU is that of all its processes.",
+  limits:
+    "Load and ingress need more of two cores than the relay does, so on two cores the second worker has nothing to run on. The figure shows what workers cost there; a machine with more cores shows what they bring.",
+  async measure({ rig, startRelay, scale }, figures, turn) {
+    for (const workers of inTurn(crews, turn)) {
+      const relay = await startRelay(1, { forward: { workers } });
+      const load = [`-to=${relay.target}`, "-do=connect", "-at-once=32"];
+      await rig.load<Connects>(...load, "-count=500");
+      const pids = [relay.pid, ...((await relay.status()).workers ?? []).map(({ pid }) => pid)];
+      const before = pids.map(cpuSeconds);
+      const result = await rig.load<Connects>(...load, `-count=${Math.ceil(4000 * scale)}`);
+      const cpu = pids.reduce((sum, pid, i) => sum + cpuSeconds(pid) - (before[i] ?? 0), 0);
+      figures.add(crewName(workers), "per second", result.done / result.seconds);
+      figures.add(crewName(workers), "p99, ms", result.p99);
+      figures.add(crewName(workers), "CPU, ms each", (cpu * 1000) / result.done);
+      figures.add(crewName(workers), "failed", result.failed);
+      await relay.stop();
+    }
+  },
+  verdicts: (figures) => [
+    bar("2 workers: failed", Math.max(...figures.values(crewName(2), "failed")), {
+      atMost: 0,
+      unit: "",
+    }),
+  ],
+};
+
 const rest: Case = {
   name: "rest",
   title: "At rest, 100 endpoints",
@@ -708,6 +804,8 @@ export const cases: readonly Case[] = [
   endpoints,
   anyip,
   profiles,
+  isolation,
+  crewRate,
   rest,
   fresh,
   questions,

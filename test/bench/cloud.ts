@@ -46,9 +46,19 @@ export const peerServerName = "ingress.bench";
 export async function startCloud(
   ca: Ca,
   urls: readonly string[],
-  listed: () => void = () => undefined,
+  listed?: () => void,
 ): Promise<string> {
-  const pages = pagesOf(urls.map(endpoint), 100);
+  return (await startChangingCloud(ca, [urls], listed)).url;
+}
+
+/** The same with several lists; the first one counts until `show`. */
+export async function startChangingCloud(
+  ca: Ca,
+  lists: readonly (readonly string[])[],
+  listed: () => void = () => undefined,
+): Promise<{ readonly url: string; show(list: number): void }> {
+  const made = lists.map((urls) => pagesOf(urls.map(endpoint), 100));
+  let pages = made[0] ?? [];
   const server = createServer(async (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? "/", "http://api");
     const answer = (status: number, json: string): void =>
@@ -72,7 +82,12 @@ export async function startCloud(
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   server.unref();
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    show(list) {
+      pages = made[list] ?? [];
+    },
+  };
 }
 
 async function register(ca: Ca, body: string): Promise<string> {

@@ -19,7 +19,7 @@ import {
   withoutPool,
 } from "./cases.ts";
 import { chart, panelsOf } from "./chart.ts";
-import { startCloud, writeCertificates } from "./cloud.ts";
+import { startChangingCloud, startCloud, writeCertificates } from "./cloud.ts";
 import { createFigures } from "./figures.ts";
 import { installMissing, type Program } from "./packages.ts";
 import { installable, loops, type Peer, peerVersions, startPeers } from "./peers.ts";
@@ -147,6 +147,19 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
       });
     },
     apart: (what) => measuredApart(folder, binary, what, scale),
+    async startChanging(count, settings) {
+      const urls = (name: string): string[] => [
+        "http://stays.bench:8080",
+        ...Array.from({ length: count }, (_, i) => `http://${name}-${i}.bench:8080`),
+      ];
+      const cloud = await startChangingCloud(ca, [urls("old"), urls("new")]);
+      const relay = await startRelay(folder, binary, {
+        url: cloud.url,
+        ingressPort: rig.near.header,
+        settings: { bound_endpoints: { poll_interval: 3600 }, ...settings },
+      });
+      return { relay, show: cloud.show };
+    },
     async startProfiles(count, endpoints, settings = {}) {
       const accounts = await Promise.all(
         Array.from({ length: count }, async (_, profile) => {

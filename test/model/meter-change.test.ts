@@ -28,6 +28,16 @@ describe("a change of a meter", () => {
     expect(sum).toEqual(now);
   });
 
+  test("clears the latest error if a connection has worked in it", () => {
+    const meter = { ...used(1), lastError: "old" };
+    addChange(meter, { ...createMeter(), bytesUp: 1 });
+    expect(meter.lastError).toBe("old");
+    const worked = createMeter();
+    time(worked, "upgrade", 0.1);
+    addChange(meter, worked);
+    expect(meter.lastError).toBe("");
+  });
+
   test("may lower the open connections", () => {
     const now = { ...used(3), active: 1 };
     expect(changeOf(used(3), now).active).toBe(-2);
