@@ -33,10 +33,10 @@ const report: LoadReport = {
 };
 
 /**
- * Short connections at the same time. Beyond that the machine is too slow, and
+ * Short connections at the same time. Beyond that this machine is too slow, and
  * the ingress gives up the connections that wait for their turn.
  */
-const atOnce = 500;
+const atOnce = 150;
 let ending = false;
 process.stdin
   .on("data", () => undefined)
