@@ -95,13 +95,14 @@ $(modules): package-lock.json
 # it is started. It must never be stripped, since that leaves a bare bun. With a
 # source map inside, stack traces name files and lines of src/. Bun also writes
 # maps beside the binary, so it is built in a folder of its own and then moved.
-# The move also spares a running binary. Equal sources give equal bytes.
-compile = $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
+# The move also spares a running binary. Equal sources give equal bytes in any
+# folder; Bun would read NODE_ENV from the environment, too.
+compile = NODE_ENV=production $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
 	--conditions=built --no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
 
 # The page of the dashboard: built.ts in src/web takes these two files in.
 dashboard := dist/dashboard/script.txt dist/dashboard/style.txt
-bundle = @mkdir -p $(@D) && $(bun) build $< --minify --target=browser --production --outfile $@ >/dev/null
+bundle = @mkdir -p $(@D) && NODE_ENV=production $(bun) build $< --minify --target=browser --production --outfile $@ >/dev/null
 
 dist/dashboard/script.txt: src/dashboard/main.tsx $(sources)
 	$(bundle)
