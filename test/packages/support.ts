@@ -35,8 +35,8 @@ export async function must(...command: string[]): Promise<Ran> {
 }
 
 /**
- * A script that starts a cloud with hello.demo, and a daemon, which the stand-in
- * for systemctl then names. All their output goes to files.
+ * A script that starts a cloud with hello.demo, and a daemon, which the
+ * stand-in for systemctl then names. All their output goes to files.
  */
 export const serveName = `exec 2>/tmp/errors
   ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file /tmp/ca.crt \\

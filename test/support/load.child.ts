@@ -1,9 +1,9 @@
 /**
  * A program that loads endpoints which echo, until its standard input ends:
- * `load.child.ts RATE LONG NAME=IP:PORT…`. It opens RATE connections a second by
- * the clock, however slow the answers are, each with its own bytes and its own
- * end. It keeps LONG others open, with a hash of all their bytes. All the time
- * it reads the hosts file. At the end it prints what it has seen, as JSON.
+ * `load.child.ts RATE LONG NAME=IP:PORT…`. It opens RATE connections a second
+ * by the clock, however slow the answers are, each with its own bytes and its
+ * own end. It keeps LONG others open, with a hash of all their bytes. All the
+ * time it reads the hosts file. At the end it prints what it has seen, as JSON.
  */
 import { createHash, type Hash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
