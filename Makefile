@@ -47,10 +47,10 @@ test: dist/ngrokd ## Run all checks, tests and stories
 vm-test: dist/ngrokd ## Stories on a virtual machine: boots, clocks, full disks, real resolvers (root)
 	@$(bun) test --timeout=120000 ./test/vm/
 
-soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5), then WIDE_LIVES (100) kills, then 20 handovers; SOAK_SEED repeats a run
+soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5), then WIDE_LIVES (100) kills, then HANDOVER_ROUNDS (20) handovers; SOAK_SEED repeats a run
 	@$(bun) test/soak/main.ts
 	@WIDE_LIVES=$${WIDE_LIVES:-100} $(bun) test ./test/stories/wide-crash.test.ts
-	@HANDOVER_ROUNDS=20 HANDOVER_RATE=500 HANDOVER_LONG=200 $(bun) test ./test/stories/handover.test.ts
+	@HANDOVER_ROUNDS=$${HANDOVER_ROUNDS:-20} HANDOVER_RATE=500 HANDOVER_LONG=200 $(bun) test ./test/stories/handover.test.ts
 
 chaos: dist/ngrokd ## kill -9, faults, churn and other programs' edits under traffic for CHAOS_MINUTES (1); CHAOS_SEED repeats a run
 	@$(bun) test/chaos/main.ts
