@@ -47,10 +47,10 @@ test: dist/ngrokd ## Run all checks, tests and stories
 vm-test: dist/ngrokd ## Stories on a virtual machine: boots, clocks, full disks, real resolvers (root)
 	@$(bun) test --timeout=120000 ./test/vm/
 
-soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5), then WIDE_LIVES (100) kills, then 20 handovers; SOAK_SEED repeats a run
+soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5), then WIDE_LIVES (100) kills, then HANDOVER_ROUNDS (20) handovers; SOAK_SEED repeats a run
 	@$(bun) test/soak/main.ts
 	@WIDE_LIVES=$${WIDE_LIVES:-100} $(bun) test ./test/stories/wide-crash.test.ts
-	@HANDOVER_ROUNDS=20 HANDOVER_RATE=500 HANDOVER_LONG=200 $(bun) test ./test/stories/handover.test.ts
+	@HANDOVER_ROUNDS=$${HANDOVER_ROUNDS:-20} HANDOVER_RATE=500 HANDOVER_LONG=200 $(bun) test ./test/stories/handover.test.ts
 
 chaos: dist/ngrokd ## kill -9, faults, churn and other programs' edits under traffic for CHAOS_MINUTES (1); CHAOS_SEED repeats a run
 	@$(bun) test/chaos/main.ts
@@ -95,14 +95,15 @@ $(modules): package-lock.json
 # it is started. It must never be stripped, since that leaves a bare bun. With a
 # source map inside, stack traces name files and lines of src/. Bun also writes
 # maps beside the binary, so it is built in a folder of its own and then moved.
-# The move also spares a running binary. Equal sources give equal bytes. Split, a
-# command reads only its own code, which halves its time.
-compile = $(bun) build src/main.ts --compile --splitting --minify --bytecode --format=esm --sourcemap=linked --production \
+# The move also spares a running binary. Equal sources give equal bytes in any
+# folder; Bun would read NODE_ENV from the environment, too. Split, a command
+# reads only its own code, which halves its time.
+compile = NODE_ENV=production $(bun) build src/main.ts --compile --splitting --minify --bytecode --format=esm --sourcemap=linked --production \
 	--conditions=built --no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
 
 # The page of the dashboard: built.ts in src/web takes these two files in.
 dashboard := dist/dashboard/script.txt dist/dashboard/style.txt
-bundle = @mkdir -p $(@D) && $(bun) build $< --minify --target=browser --production --outfile $@ >/dev/null
+bundle = @mkdir -p $(@D) && NODE_ENV=production $(bun) build $< --minify --target=browser --production --outfile $@ >/dev/null
 
 dist/dashboard/script.txt: src/dashboard/main.tsx $(sources)
 	$(bundle)

@@ -23,7 +23,7 @@ export function makeDeb(release: Release, cpu: Cpu): string {
   layOut(release, cpu, join(sources, "tree"));
   writeFileSync(join(sources, "debian/changelog"), changelog(release));
   // debhelper knows the folder for it in this release of Debian, and writes the
-  // scripts that enable and restart it.
+  // scripts that enable it.
   renameSync(join(sources, "tree", unitPath), join(sources, "debian/ngrokd.service"));
   // Without -d it would ask for a compiler, and there is nothing to compile.
   run("dpkg-buildpackage", ["-b", "-us", "-uc", "-d", "--no-pre-clean", `-a${deb}`], {

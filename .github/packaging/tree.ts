@@ -30,6 +30,7 @@ export type Cpu = keyof typeof processors;
 export const root = join(import.meta.dirname, "..", "..");
 export const summary = "ngrok's Kubernetes-bound endpoints on this machine";
 export const unitPath = "usr/lib/systemd/system/ngrokd.service";
+const afterUpgradePath = "usr/lib/ngrokd/after-upgrade";
 export const homepage = "https://github.com/ngrokd/ngrokd";
 
 /** A version such as 0.2.0-rc.1 is older than 0.2.0 in dpkg and rpm, too. */
@@ -53,6 +54,8 @@ export function layOut(release: Release, cpu: Cpu, folder: string): void {
   };
   chmodSync(unpackProgram(release, cpu, join(folder, "usr/bin")), 0o755);
   writeFileSync(at(unitPath), packagedUnitText());
+  copyFileSync(join(import.meta.dirname, "after-upgrade.sh"), at(afterUpgradePath));
+  chmodSync(at(afterUpgradePath), 0o755);
   writeFileSync(at("etc/ngrokd/config.yml"), configTemplate(), { mode: 0o600 });
   chmodSync(join(folder, "etc/ngrokd"), 0o700);
   const pages = join(release.dist, "man");

@@ -148,6 +148,7 @@ export async function adoptControlServer(
   if (readers === "all" && !isOpen) log.warn(notOpened);
   // Never wider: the daemon before this one may not tell its clients apart.
   if (readers !== "all" || !isOpen) await chmod(path, 0o660);
+  else if (((await lstat(path)).mode & forOthers) !== forOthers) log.warn(notYetOpened, later);
   const listener = await net.adopt(fd, onConn);
   return await serverOf(listener, path);
 }
@@ -179,6 +180,12 @@ function createDesk(options: ControlOptions): {
     );
   return { gate, onConn };
 }
+
+/** The mode's bits of all users. */
+const forOthers = 0o006;
+const notYetOpened =
+  "`server.socket_read: all` has no effect yet: a handover opens no socket wider";
+const later = { hint: "`sudo ngrokd service restart --full` opens it again" };
 
 const notOpened =
   "`server.socket_read: all` has no effect: this system does not tell who uses the control socket";
