@@ -190,7 +190,7 @@ const dryText = ({ plan }: Outcome, { paint, width }: Say): string =>
     ? "Nothing to change."
     : `${planText(plan, paint, width)}\nNothing was changed.`;
 
-function endText({ facts, ending }: Outcome, say: Say): string {
+function endText({ facts, ending, serve }: Outcome, say: Say): string {
   const { paint } = say;
   if (facts.scope === "user")
     return [
@@ -200,10 +200,9 @@ function endText({ facts, ending }: Outcome, say: Say): string {
       "`ngrokd connect NAME` opens a local port for one of them.",
     ].join("\n");
   if (ending === undefined)
-    return [
-      "No daemon runs yet. This starts one in the terminal:",
-      `  ${paint.name("sudo ngrokd serve")}`,
-    ].join("\n");
+    return ["No daemon runs yet. This starts one in the terminal:", `  ${paint.name(serve)}`].join(
+      "\n",
+    );
   const problems = ending.findings.filter(({ level }) => level !== "ok");
   return [
     ...(problems.length > 0 ? [findingsText(problems, paint, say.width), ""] : []),

@@ -147,8 +147,9 @@ function warningsFor(
 }
 
 function withoutService({ abilities: { service } }: Facts): string {
-  const why = service.can ? "" : ` (${service.why})`;
-  return `no service is installed${why}; \`sudo ngrokd serve\` runs the daemon in a terminal`;
+  if (service.can) return "no service is installed";
+  const advice = service.hint === undefined ? "" : `. ${service.hint}`;
+  return `no service is installed (${service.why})${advice}`;
 }
 
 /** An error's own sentence stays as it is. */

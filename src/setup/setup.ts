@@ -77,6 +77,8 @@ export interface Outcome {
   readonly facts: Facts;
   /** Undefined for a dry run, and if there is no daemon to wait for. */
   readonly ending: Ending | undefined;
+  /** The command that runs the daemon without a service. */
+  readonly serve: string;
 }
 
 /**
@@ -95,7 +97,8 @@ export async function setup(options: SetupOptions): Promise<Outcome> {
   const key = await keyFor(facts, options);
   const answers = await answersOf(facts, options);
   const plan = await planFor(place, facts, answers, key);
-  if (dryRun) return { plan, facts, ending: undefined };
+  const serve = serveCommand(facts, options);
+  if (dryRun) return { plan, facts, ending: undefined, serve };
   if (plan.changes.length === 0) say.note(unchangedText(facts));
   else {
     await agree(plan, options);
@@ -117,7 +120,7 @@ export async function setup(options: SetupOptions): Promise<Outcome> {
         list: () => commands.list(place.config),
       })
     : undefined;
-  return { plan, facts, ending };
+  return { plan, facts, ending, serve };
 }
 
 const isRoot = (): boolean => process.getuid?.() === 0;
@@ -129,7 +132,7 @@ async function scopeOf({ forUser, config, env, dryRun, ask }: SetupOptions): Pro
     });
   if (forUser) return "user";
   const isNamed = configPath(config, env).origin !== "default";
-  if (isRoot() || isNamed || dryRun) return "machine";
+  if (isRoot() || dryRun || (isNamed && ask === undefined)) return "machine";
   const choice = await ask?.choose(
     "You are not root. For whom do you set up ngrokd?",
     [
@@ -146,7 +149,7 @@ async function scopeOf({ forUser, config, env, dryRun, ask }: SetupOptions): Pro
     ],
     "user",
   );
-  if (choice === "user") return "user";
+  if (choice === "user" || (choice === "machine" && isNamed)) return choice;
   throw new NgrokdError("permission", "Cannot set up this machine: that needs root", {
     hint: `\`sudo ${ownCommand()} setup\` does it; \`ngrokd setup --user\` needs no root, and is for you alone`,
   });
@@ -155,6 +158,12 @@ async function scopeOf({ forUser, config, env, dryRun, ask }: SetupOptions): Pro
 /** sudo has a PATH of its own, without the folders of users. */
 const ownCommand = (): string =>
   /^\/usr\/(?:local\/)?s?bin\/|^\/s?bin\//.test(process.execPath) ? "ngrokd" : process.execPath;
+
+function serveCommand({ loaded, sudoUser }: Facts, { config, env }: SetupOptions): string {
+  const sudo = isRoot() && sudoUser === undefined ? "" : "sudo ";
+  const named = configPath(config, env).origin === "default" ? "" : ` --config ${loaded.path}`;
+  return `${sudo}${ownCommand()} serve${named}`;
+}
 
 function placeFor({ net, env, config, socket, userConfig }: SetupOptions, scope: Scope): Place {
   const named = configPath(config, env);

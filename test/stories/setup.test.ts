@@ -225,7 +225,10 @@ stories("ngrokd setup by flags alone", () => {
     const { code, out, err } = await ngrokd("setup --yes", {
       env: { NGROK_API_KEY: cloud.apiKey },
     });
-    expect({ code, out }).toEqual({ code: 0, out: expect.stringContaining("sudo ngrokd serve") });
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`  ${binary()} serve\n`),
+    });
     expect(err).toContain("note: no service is installed (systemd does not run here)");
     expect(textOf()).toBe(withKey(configText()));
   });
