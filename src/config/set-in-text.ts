@@ -77,10 +77,12 @@ function replaceValue(
   node: Node | undefined,
   insert: string,
 ): Change | undefined {
-  const isEmptyList = isSeq(node) && node.flow === true && node.items.length === 0;
-  if ((!isScalar(node) && !isAlias(node) && !isEmptyList) || !node.range) return undefined;
+  const isFlowList = isSeq(node) && node.flow === true;
+  if ((!isScalar(node) && !isAlias(node) && !isFlowList) || !node.range) return undefined;
   const [start, end] = node.range;
   const old = text.slice(start, end);
+  // A comment inside would be lost.
+  if (isFlowList && old.includes("#")) return undefined;
   if (old === "") {
     // `key:` without a value, perhaps with a comment. Insert right after the
     // colon, since the range of the empty node is that of the next token.

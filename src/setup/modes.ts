@@ -12,16 +12,25 @@ const everywhere = "0.0.0.0";
 /** Pure: the modes that the configuration has now. */
 export function modesOf({ net, dns, access }: Config): Modes {
   const subnet = parseSubnet(net.subnet);
-  const ranges = access.rules.length === 1 && isForAll(access.rules[0]) && access.rules[0]?.from;
+  const isLoopback = subnet.ok && isLoopbackSubnet(subnet.value);
+  const ranges = rangesOf(access);
+  // A rule opens a virtual interface to machines that have a route to it.
+  const others = isOpen(net) ? (ranges ?? "everybody") : isLoopback ? "nobody" : ranges;
   return {
-    addresses: subnet.ok && isLoopbackSubnet(subnet.value) ? "loopback" : "interface",
+    addresses: isLoopback ? "loopback" : "interface",
     wildcards: dns.enabled,
-    share: net.listen_interface === "virtual" ? "nobody" : ranges || "everybody",
+    share: others ?? "nobody",
   };
 }
 
-const isForAll = (rule: Config["access"]["rules"][number] | undefined): boolean =>
-  rule?.endpoint === "*" && rule.users === undefined && rule.groups === undefined;
+const isOpen = ({ listen_interface }: Config["net"]): boolean => listen_interface !== "virtual";
+
+/** The ranges, if the rules are the single one that setup writes. */
+function rangesOf({ rules }: Config["access"]): readonly string[] | undefined {
+  const [rule, ...more] = rules;
+  const isOurs = rule?.endpoint === "*" && rule.users === undefined && rule.groups === undefined;
+  return isOurs && more.length === 0 ? rule.from : undefined;
+}
 
 /**
  * Pure: the settings that have to change for these modes. Throws NgrokdError
@@ -77,20 +86,24 @@ function resolverWishes({ way, loaded }: Facts): Wish[] {
 }
 
 function shareWishes({ net, access }: Config, share: NonNullable<Modes["share"]>): Wish[] {
-  const place = share === "nobody" ? "virtual" : everywhere;
-  const isOpen = net.listen_interface !== "virtual";
-  const wishes: Wish[] = share === "nobody" ? [{ key: "net.listen_interface", value: place }] : [];
-  if (share !== "nobody" && !isOpen) wishes.push({ key: "net.listen_interface", value: place });
-  if (typeof share === "string") return wishes;
+  const place: Wish[] =
+    share === "nobody" && isOpen(net)
+      ? [{ key: "net.listen_interface", value: "virtual" }]
+      : share !== "nobody" && !isOpen(net)
+        ? [{ key: "net.listen_interface", value: everywhere }]
+        : [];
+  const isOurs = rangesOf(access) !== undefined;
+  if (typeof share === "string")
+    return isOurs ? [...place, { key: "access.rules", value: [] }] : place;
   const rules = [{ endpoint: "*", from: share }];
-  if (isDeepStrictEqual(access.rules, rules)) return wishes;
-  if (access.rules.length > 0)
+  if (isDeepStrictEqual(access.rules, rules)) return place;
+  if (access.rules.length > 0 && !isOurs)
     throw new NgrokdError(
       "usage",
       "Cannot set who may connect: the configuration has rules of its own (access.rules)",
       { hint: "change them with `ngrokd config edit`" },
     );
-  return [...wishes, { key: "access.rules", value: rules }];
+  return [...place, { key: "access.rules", value: rules }];
 }
 
 function demand({ abilities }: Facts, name: "interface" | "service", action: string): void {

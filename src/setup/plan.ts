@@ -129,6 +129,8 @@ function warningsFor(
       "every machine that reaches this one may use your endpoints; " +
         "--share 10.0.0.0/8 names the addresses that may",
     );
+  if (answers.share === "nobody" && access.rules.some(({ from }) => from !== undefined))
+    warnings.push("access.rules still has rules for other machines (`from`), which stay");
   if (key.kind === "save" && !key.isChecked)
     warnings.push("ngrok was not asked about the key; the daemon tries it with each poll");
   if (change !== undefined && !change.start)

@@ -265,6 +265,19 @@ describe("setConfigValues", () => {
     expect(loaded?.config.access.rules).toEqual(rules);
   });
 
+  test("replaces a list in one line, but none with a comment inside", async () => {
+    const path = join(folder, "lists.yml");
+    const empty = (): Promise<unknown> =>
+      setConfigValues(path, [{ key: "access.rules", value: [] }]).catch((error: unknown) => error);
+    writeFileSync(path, 'access:\n  rules: [{endpoint: "*"}] # mine\n');
+    await empty();
+    expect(readFileSync(path, "utf8")).toBe("access:\n  rules: [] # mine\n");
+    const commented = 'access:\n  rules: [ # mine\n    {endpoint: "*"}]\n';
+    writeFileSync(path, commented);
+    expect(await empty()).toMatchObject({ code: "config" });
+    expect(readFileSync(path, "utf8")).toBe(commented);
+  });
+
   test("makes all changes or none", async () => {
     const path = join(folder, "none.yml");
     const text = "net: {subnet: auto}\n";

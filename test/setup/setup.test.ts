@@ -97,6 +97,27 @@ describe("wishesFor", () => {
     expect(wishesFor({ ...facts, loaded: after }, modes)).toEqual([]);
   });
 
+  test.each([
+    ["nobody", "virtual", []],
+    ["everybody", "0.0.0.0", []],
+    [["192.0.2.0/24"], "0.0.0.0", [{ endpoint: "*", from: ["192.0.2.0/24"] }]],
+  ] as const)("leaves no rule of an earlier share behind: %j", async (share, place, rules) => {
+    const open = "net: {listen_interface: 0.0.0.0}\n";
+    const text = `${open}access: {rules: [{endpoint: '*', from: [10.0.0.0/8]}]}\n`;
+    const facts = await factsWith({}, text);
+    const after = await loadedFrom(withWishes(text, wishesFor(facts, { share }), "/x.yml"));
+    expect(after.config.net.listen_interface).toBe(place);
+    expect(after.config.access.rules).toEqual(rules as never);
+    expect(wishesFor({ ...facts, loaded: after }, { share })).toEqual([]);
+  });
+
+  test("knows a virtual interface that a rule opens to containers", async () => {
+    const text = "net: {subnet: auto}\naccess: {rules: [{endpoint: '*', from: [172.17.0.0/16]}]}";
+    const facts = await factsWith({}, text);
+    expect(wishesFor(facts, { share: ["172.17.0.0/16"] })).toEqual([]);
+    expect(wishesFor(facts, { share: "nobody" })).toEqual([{ key: "access.rules", value: [] }]);
+  });
+
   test("keeps a chosen address of the DNS server", async () => {
     const facts = await factsWith({ way: "dnsmasq" }, "dns: {listen: 127.0.0.9:53}");
     expect(wishesFor(facts, { wildcards: true })).toEqual([{ key: "dns.enabled", value: true }]);
@@ -211,6 +232,14 @@ describe("planOf", () => {
     );
     expect(warnings).toEqual([expect.stringContaining("every machine that reaches this one")]);
   });
+});
+
+test("planOf says so if a rule of one's own lets other machines in", async () => {
+  const text = "access: {rules: [{endpoint: db.demo, from: [10.0.0.0/8]}, {endpoint: '*'}]}";
+  const { warnings } = planOf(
+    await inputWith({ text, answers: { share: "nobody" }, service: draft("none") }),
+  );
+  expect(warnings).toEqual([expect.stringContaining("access.rules still has rules")]);
 });
 
 test("checkService names the flag that replaces or leaves out a service", async () => {

@@ -144,6 +144,70 @@ stories("ngrokd setup on a terminal", () => {
   });
 });
 
+stories("ngrokd setup with modes of one's own", () => {
+  beforeAll(async () => {
+    withSystemd();
+    await freshCloud();
+    await cloud.add("http://*.team.internal", page("wild").address);
+    writeText(configText());
+    const before = textOf("/etc/resolv.conf");
+    writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.99\noptions timeout:1 attempts:1\n");
+    atEnd(() => writeFileSync("/etc/resolv.conf", before));
+    // Programs ask for IPv4 addresses only if the machine has one besides 127.
+    await run(["ip", "address", "replace", "192.0.2.50/32", "dev", "lo"]);
+  });
+
+  test("lets one choose addresses, wildcards and machines, and they work", async () => {
+    const terminal = await openTmux(100, 45);
+    await terminal.line(`${binary()} setup`);
+    await terminal.shows("API key (not shown)");
+    await terminal.line(cloud.apiKey);
+    await terminal.shows("❯ As usual");
+    await terminal.keys("Down", "Enter");
+    await terminal.shows("❯ Loopback, 127.0.0.0/8");
+    await terminal.keys("Down", "Enter");
+    await terminal.shows("too? (/etc/resolv.conf is changed) (y/N)");
+    await terminal.line("y");
+    await terminal.shows("❯ No, only programs of this machine");
+    await terminal.keys("Down", "Enter");
+    await terminal.shows("Their addresses, such as");
+    await terminal.line("10.0.0.0/33");
+    await terminal.shows('"10.0.0.0/33" is no address and no range of addresses');
+    await terminal.keys("C-u");
+    await terminal.line("198.51.100.0/24, 10.9.8.7");
+    await terminal.shows("as a service? (Y/n)");
+    await terminal.keys("Enter");
+    const plan = await terminal.shows("Go on? (Y/n)");
+    expect(plan).toMatch(/net\.subnet +127\.0\.0\.0\/8 -> auto\n/);
+    expect(plan).toMatch(/dns\.enabled +false -> true\n/);
+    await terminal.keys("Enter");
+    await terminal.shows("  curl http://hello.demo/\n");
+    await terminal.close();
+
+    expect((await run(["curl", "-sS", "http://any.team.internal/"])).out).toBe("wild");
+    const { json } = await ngrokd("list --json");
+    const hello = json.find(({ hostname }: { hostname: string }) => hostname === "hello.demo");
+    expect(hello).toMatchObject({ ip: expect.stringMatching(/^10\.107\./) });
+    const { settings } = (await ngrokd("config show --json")).json;
+    expect(settings["access.rules"].value).toEqual([
+      { endpoint: "*", from: ["198.51.100.0/24", "10.9.8.7/32"] },
+    ]);
+    expect(textOf()).toStartWith("# mine, do not touch\n");
+    expect(textOf(unit)).toContain("CAP_NET_ADMIN");
+  });
+
+  test("takes all of it back by flags, and the unit with it", async () => {
+    const { code, err } = await ngrokd(
+      "setup --yes --addresses loopback --no-wildcards --share nobody",
+    );
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining("update the service") });
+    expect(textOf(unit)).not.toContain("CAP_NET_ADMIN");
+    expect(textOf("/etc/resolv.conf")).not.toContain("127.0.0.55");
+    expect((await run(["curl", "-sS", "http://hello.demo/"])).out).toBe("hello");
+    await uninstall();
+  });
+});
+
 stories("ngrokd setup that is ended early", () => {
   beforeAll(async () => {
     withSystemd();
