@@ -197,7 +197,7 @@ function endText({ facts, ending, serve }: Outcome, say: Say): string {
       paint.good("Ready."),
       "`ngrokd exec -- CMD` gives a command the names and ports of your endpoints:",
       `  ${paint.name("ngrokd exec -- curl http://NAME/")}`,
-      "`ngrokd connect NAME` opens a local port for one of them.",
+      "`ngrokd exec -- cat /etc/hosts` lists the names. `ngrokd connect NAME` opens a local port.",
     ].join("\n");
   if (ending === undefined)
     return ["No daemon runs yet. This starts one in the terminal:", `  ${paint.name(serve)}`].join(

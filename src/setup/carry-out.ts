@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createConfig, setConfigAside, setConfigValue, setConfigValues } from "../config/write.ts";
+import { unlessAborted } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
 import { carryOut, planVerb, thisManager } from "../service/manage.ts";
 import type { Say } from "../terminal/say.ts";
@@ -19,9 +20,9 @@ export interface Hands {
 }
 
 /**
- * Makes the changes in their order, each of them whole. Rejects at the first
- * that fails, or between two of them with NgrokdError `cancelled`. What has
- * been done stays, and another run goes on from there.
+ * Makes the changes in their order. Rejects at the first that fails, or at once
+ * with NgrokdError `cancelled` when the user ends it. What has been done stays,
+ * each file is whole, and another run goes on from there.
  */
 export async function carryOutPlan(
   { changes }: Plan,
@@ -30,13 +31,25 @@ export async function carryOutPlan(
   hands: Hands,
 ): Promise<void> {
   for (const [i, change] of changes.entries()) {
-    if (hands.stop.aborted) throw stopped(changes.slice(0, i));
-    const said = await make(change, facts, key, hands).catch(async (error: unknown) => {
-      // Ctrl-C ends the programs of the step, too, and may arrive here later.
-      await sleep(100);
-      throw hands.stop.aborted ? stopped(changes.slice(0, i)) : error;
-    });
+    const ended = (): NgrokdError => endedEarly(changes.slice(0, i));
+    const said = await unlessEnded(hands.stop, ended, () => make(change, facts, key, hands));
     hands.say.note(`done: ${said ?? changeText(change)}`);
+  }
+}
+
+/** Does the work, or rejects with the error as soon as the user ends it. */
+export async function unlessEnded<T>(
+  stop: AbortSignal,
+  error: () => NgrokdError,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (stop.aborted) throw error();
+  try {
+    return await unlessAborted(work(), stop);
+  } catch (failure) {
+    // Ctrl-C ends the programs of a step, too, and may arrive here later.
+    await sleep(100);
+    throw stop.aborted ? error() : failure;
   }
 }
 
@@ -74,9 +87,11 @@ async function makeService({ steps, stateFolder, restart }: ServiceChange): Prom
   if (restart) await carryOut(await planVerb(thisManager(), "restart"));
 }
 
-function stopped(done: readonly Change[]): NgrokdError {
+function endedEarly(done: readonly Change[]): NgrokdError {
   const what =
-    done.length === 0 ? "nothing was changed" : `this is done: ${done.map(changeText).join("; ")}`;
+    done.length === 0
+      ? "perhaps in the middle of its first step"
+      : `this is done: ${done.map(changeText).join("; ")}`;
   return new NgrokdError("cancelled", `Setup has ended early; ${what}`, {
     hint: "`ngrokd setup` goes on from here",
   });

@@ -1,9 +1,9 @@
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { examine } from "../doctor/doctor.ts";
 import type { Finding } from "../doctor/finding.ts";
-import { isNgrokdError, reasonOf } from "../model/error.ts";
+import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Say } from "../terminal/say.ts";
-import type { Facts } from "./facts.ts";
+import { unlessEnded } from "./carry-out.ts";
 import type { Place } from "./look.ts";
 
 /** The state of the machine at the end. */
@@ -20,10 +20,24 @@ export interface EndingOptions {
   /** Waits for the daemon's first poll. */
   readonly untilReady: () => Promise<unknown>;
   readonly list: () => Promise<readonly ListItem[]>;
+  /** Aborts when the user wants to end. */
+  readonly stop: AbortSignal;
 }
 
-/** Waits for the daemon's first poll, and examines all. */
-export async function endingOf({ place, say, untilReady, list }: EndingOptions): Promise<Ending> {
+/**
+ * Waits for the daemon's first poll, and examines all. Rejects with NgrokdError
+ * `cancelled` when the user ends it.
+ */
+export const endingOf = (options: EndingOptions): Promise<Ending> =>
+  unlessEnded(options.stop, waitEnded, () => waitAndExamine(options));
+
+const waitEnded = (): NgrokdError =>
+  new NgrokdError("cancelled", "All is set up, but nobody waited for the result", {
+    hint: "`ngrokd doctor` shows it",
+  });
+
+async function waitAndExamine(options: EndingOptions): Promise<Ending> {
+  const { place, say, untilReady, list } = options;
   let trouble = "";
   let endpoints: readonly ListItem[] = [];
   try {
@@ -33,15 +47,10 @@ export async function endingOf({ place, say, untilReady, list }: EndingOptions):
     if (!isNgrokdError(error)) throw error;
     trouble = reasonOf(error);
   }
-  const findings = await say.awaiting("Checking", () =>
-    examine({ ...place, profile: undefined, all: false }),
-  );
+  const all = { ...place, profile: undefined, all: false };
+  const findings = await say.awaiting("Checking", () => examine(all));
   return { trouble, endpoints, findings };
 }
-
-/** Pure: whether a daemon runs when the plan is carried out. */
-export const hasDaemon = (facts: Facts, starts: boolean): boolean =>
-  facts.isRunning || facts.service.isUp || starts;
 
 /** Pure: a command that uses an endpoint; undefined if there is none. */
 export function firstTry(endpoints: readonly ListItem[]): string | undefined {

@@ -62,6 +62,10 @@ const withoutKey = (env: Env): Env => ({
   NGROK_API_KEY_FILE: undefined,
 });
 
+/** Pure: otherwise the faults are in variables or flags. */
+export const isFileBroken = ({ path, problems }: Reading): boolean =>
+  problems.some(({ source }) => source === path);
+
 /** The error for a file with faults, which is not touched unless asked for. */
 export function brokenConfig({ path, problems }: Reading): unknown {
   return withHint(

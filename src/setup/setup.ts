@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { configPath, type Env } from "../config/paths.ts";
+import { configError } from "../config/problem.ts";
 import { keysOf } from "../config/profiles.ts";
 import { configTemplate } from "../config/template.ts";
 import { withWishes } from "../config/write.ts";
@@ -21,6 +22,7 @@ import { keyAnswer } from "./key.ts";
 import {
   brokenConfig,
   draftService,
+  isFileBroken,
   look,
   type Place,
   problemLines,
@@ -118,6 +120,7 @@ export async function setup(options: SetupOptions): Promise<Outcome> {
         say,
         untilReady: () => commands.untilReady(place.config),
         list: () => commands.list(place.config),
+        stop: commands.stop(),
       })
     : undefined;
   return { plan, facts, ending, serve };
@@ -174,7 +177,9 @@ function placeFor({ net, env, config, socket, userConfig }: SetupOptions, scope:
 /** Rejects if the configuration is broken, and is not to be set aside. */
 async function usableReading(place: Place, { say, ask, setAside }: SetupOptions): Promise<Reading> {
   const reading = await readConfiguration(place, configPath(place.config, place.env).path);
-  if (reading.loaded !== undefined || setAside) return reading;
+  if (reading.loaded !== undefined) return reading;
+  if (!isFileBroken(reading)) throw configError(reading.path, reading.problems);
+  if (setAside) return reading;
   if (ask === undefined) throw brokenConfig(reading);
   for (const line of problemLines(reading)) say.warn(line);
   const choice = await ask.choose(

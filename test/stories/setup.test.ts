@@ -267,6 +267,45 @@ stories("ngrokd setup that is ended early", () => {
     });
     await uninstall();
   });
+
+  test("by Ctrl-C while it waits for ngrok has done all, and says so", async () => {
+    await cloud.break("latency=600000");
+    const terminal = await openTmux(100, 45);
+    const words = "setup --yes --offline --api-key-file /run/tmp/key";
+    await terminal.line(`${binary()} ${words}; echo "code $?"`);
+    await terminal.shows("Waiting for the first answer of ngrok");
+    await terminal.keys("C-c");
+    const end = await terminal.shows("code 1");
+    expect(end).toContain("error: All is set up, but nobody waited for the result");
+    await terminal.close();
+    await cloud.mend();
+    expect(textOf()).toBe(withKey(configText()));
+    await uninstall();
+  });
+});
+
+stories("ngrokd setup beside the Go program", () => {
+  const goUnit = "[Service]\nExecStart=/usr/local/bin/ngrokd --config=/etc/ngrokd/config.yml -v\n";
+
+  beforeAll(async () => {
+    withSystemd();
+    await freshCloud();
+    writeText(withKey(configText()));
+    writeFileSync(unit, goUnit);
+  });
+
+  test("replaces its service only if asked to, and keeps its unit", async () => {
+    const { code, err } = await ngrokd("setup --yes");
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("hint:  --take-over") });
+    expect(textOf(unit)).toBe(goUnit);
+    const taken = await ngrokd("setup --yes --take-over --json");
+    expect({ code: taken.code, json: taken.json }).toMatchObject({
+      code: 0,
+      json: { changes: [{ kind: "service", does: "take-over" }], try: "curl http://hello.demo/" },
+    });
+    expect(textOf(`${unit}.go-program`)).toBe(goUnit);
+    await uninstall();
+  });
 });
 
 stories("ngrokd setup by flags alone", () => {
@@ -365,14 +404,32 @@ stories("ngrokd setup by flags alone", () => {
     rmSync(`/etc/ngrokd/${aside}`);
   });
 
-  test("without a file it writes one that explains every setting", async () => {
-    rmSync(defaultConfig);
-    const { code } = await ngrokd("setup --yes --offline --api-key-file -", {
+  test.each([
+    [defaultConfig, ""],
+    ["/run/story/own.yml", " --config /run/story/own.yml"],
+  ])("without a file it writes %s, with every setting explained", async (path, named) => {
+    rmSync(path, { force: true });
+    const { code, out, err } = await ngrokd(`setup --yes --offline --api-key-file -${named}`, {
       stdin: cloud.apiKey,
     });
-    expect(code).toBe(0);
-    expect(textOf()).toStartWith("# The configuration of ngrokd.");
-    expect(statSync(defaultConfig).mode & 0o777).toBe(0o600);
+    expect({ code, out, err }).toMatchObject({
+      code: 0,
+      out: expect.stringContaining(`ngrokd serve${named}\n`),
+    });
+    expect(textOf(path)).toStartWith("# The configuration of ngrokd.");
+    expect(textOf(path)).toContain(`key: "${cloud.apiKey}"`);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test("a wrong variable is named, and is no fault of the file", async () => {
+    const { code, err } = await ngrokd("setup --yes --set-aside", {
+      env: { NGROKD_SOCKET: "/run/\n.sock" },
+    });
+    expect({ code, err }).toEqual({
+      code: 2,
+      err: expect.stringContaining("environment NGROKD_SOCKET"),
+    });
+    expect(textOf()).toBe(configText());
   });
 });
 
@@ -426,6 +483,7 @@ stories("ngrokd setup without root", () => {
     expect(existsSync(defaultConfig)).toBe(false);
     const reached = await asUser("exec -- curl -sS http://hello.demo/");
     expect({ code: reached.code, out: reached.out }).toEqual({ code: 0, out: "hello" });
+    expect((await asUser("exec -- cat /etc/hosts")).out).toContain("hello.demo");
   });
 
   test("on a terminal it asks for whom", async () => {
