@@ -325,7 +325,9 @@ uninstall() {
   operator=
   if [ -r "$state_dir/operator_id" ]; then operator=$(tr -cd 'A-Za-z0-9_-' <"$state_dir/operator_id"); fi
   [ -z "$operator" ] || offer_unregister
-  sections=$(sections_left)
+  sections=$(files_left "# BEGIN ngrokd managed section")
+  # Such as that of NetworkManager's dnsmasq.
+  whole_files=$(files_left "# Written by ngrokd")
 
   if [ -e "$program" ]; then
     rm -f "$program"
@@ -353,16 +355,19 @@ uninstall() {
   [ -z "$sections" ] || printf '%s\n' "$sections" | while IFS= read -r file; do
     say "warning: the last daemon was killed and left its section in $file: remove the lines from \"# BEGIN ngrokd\" to \"# END ngrokd\""
   done
+  [ -z "$whole_files" ] || printf '%s\n' "$whole_files" | while IFS= read -r file; do
+    say "warning: the last daemon was killed and left $file: remove it"
+  done
 }
 
-# The files that still have a section of ngrokd: the hosts file, and others that
-# the journal names, such as resolv.conf.
-sections_left() {
+# The hosts file, and the files that the journal names, such as resolv.conf.
+# $1: only those that have a line with this beginning.
+files_left() {
   {
     printf '%s\n' "${NGROKD_HOSTS_PATH:-/etc/hosts}"
     sed -n 's/^ *"path": "\(.*\)",*$/\1/p' "$state_dir/journal.json" 2>/dev/null || :
   } | sort -u | while IFS= read -r file; do
-    ! grep -q '^# BEGIN ngrokd managed section' "$file" 2>/dev/null || printf '%s\n' "$file"
+    ! grep -q "^$1" "$file" 2>/dev/null || printf '%s\n' "$file"
   done
 }
 

@@ -1,9 +1,11 @@
 /** config/ reads, checks, shows and changes the configuration file. */
+
 import { closeSync, constants, createReadStream, openSync, readSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { errnoOf, fileError } from "../files/atomic.ts";
+import { fileError } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
 import { keyOfFile } from "./key-file.ts";

@@ -1,7 +1,8 @@
 import { lstat, open, readlink, realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { nameAside } from "../files/aside.ts";
-import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { ensureWritableFolder, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { defaultProfile } from "../model/profile.ts";
 import { readConfigFile } from "./load.ts";

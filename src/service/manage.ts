@@ -1,16 +1,12 @@
 // The service: ngrokd under systemd and launchd. unit.ts and plist.ts write the
 // files as texts, service-steps.ts decides, manage.ts acts, notify.ts reports.
+
 import { existsSync } from "node:fs";
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import {
-  errnoOf,
-  fileError,
-  readFileIfThere,
-  removeFile,
-  writeFileAtomic,
-} from "../files/atomic.ts";
+import { fileError, readFileIfThere, removeFile, writeFileAtomic } from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
 import { sameService } from "./packaged.ts";
 import { run } from "./run-command.ts";

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { fileMarker } from "../../src/machine/resolver/zone-files.ts";
 import { onTerminal } from "../support/terminal.ts";
 import {
   archiveOf,
@@ -715,6 +716,21 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
       stdout: expect.stringContaining(`left its section in ${file}`),
     });
     expect(stdout).not.toContain(`left its section in ${machine.hosts}`);
+  });
+
+  test("warns of a whole file that a killed daemon left for a resolver", async () => {
+    installed();
+    const file = join(machine.folder, "ngrokd.conf");
+    writeFileSync(file, `${fileMarker}\nserver=/team.internal/127.0.0.1\n`);
+    writeFileSync(
+      join(machine.configs, "journal.json"),
+      JSON.stringify({ version: 1, changes: [{ kind: "file", path: file }] }, undefined, 2),
+    );
+    const { code, stdout } = await machine.install(["--uninstall"]);
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`left ${file}: remove it`),
+    });
   });
 
   test(
