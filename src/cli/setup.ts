@@ -172,6 +172,7 @@ function reportOf({ plan, facts, ending }: Outcome): Record<string, unknown> {
     config_path: facts.loaded.path,
     changes: plan.changes,
     warnings: plan.warnings,
+    notes: plan.notes,
     daemon: ending === undefined ? "none" : trouble === "" ? "ready" : trouble,
     endpoints: endpoints.map(({ url, hostname, ip, port, state }) => ({
       url,
@@ -218,7 +219,10 @@ function troubleLines(trouble: string, findings: readonly Finding[], paint: Pain
 function tryLines(endpoints: readonly ListItem[], paint: Paint): string[] {
   const trial = firstTry(endpoints);
   if (trial === undefined)
-    return ["No endpoint is here yet; `ngrokd list` shows them when they come."];
+    return [
+      "No endpoint is here yet. `ngrokd list` shows those of your account with a Kubernetes",
+      "binding as soon as there are any.",
+    ];
   const count = endpoints.length === 1 ? "One endpoint is" : `${endpoints.length} endpoints are`;
   return [`${count} here, as \`ngrokd list\` shows. Try:`, `  ${paint.name(trial)}`];
 }

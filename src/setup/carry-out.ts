@@ -6,7 +6,7 @@ import { carryOut, planVerb, thisManager } from "../service/manage.ts";
 import type { Say } from "../terminal/say.ts";
 import type { Facts, KeyAnswer } from "./facts.ts";
 import type { Change, Plan, ServiceChange } from "./plan.ts";
-import { changeText } from "./plan-text.ts";
+import { changeText, doneText } from "./plan-text.ts";
 
 /** What the changes need beside this room. */
 export interface Hands {
@@ -14,7 +14,7 @@ export interface Hands {
   readonly giveKey: (key: string, offline: boolean) => Promise<unknown>;
   /** The daemon takes the configuration. */
   readonly reload: () => Promise<unknown>;
-  readonly say: Pick<Say, "note" | "awaiting">;
+  readonly say: Pick<Say, "note" | "awaiting" | "width">;
   /** Aborts when the user wants to end. */
   readonly stop: AbortSignal;
 }
@@ -33,7 +33,7 @@ export async function carryOutPlan(
   for (const [i, change] of changes.entries()) {
     const ended = (): NgrokdError => endedEarly(changes.slice(0, i));
     const said = await unlessEnded(hands.stop, ended, () => make(change, facts, key, hands));
-    hands.say.note(`done: ${said ?? changeText(change)}`);
+    hands.say.note(doneText(said ?? changeText(change), hands.say.width));
   }
 }
 

@@ -54,7 +54,11 @@ async function askModes(ask: Ask, facts: Facts, wishes: Wishes, all: boolean): P
               "Only this machine can use it."
             : modesText(now),
         },
-        { value: "choose", name: "Let me choose: addresses, wildcards, other machines" },
+        {
+          value: "choose",
+          name: "Let me choose",
+          about: "Asks for addresses, wildcards, and other machines.",
+        },
       ],
       "as it is",
     );
@@ -108,29 +112,30 @@ const addressOptions = ({ abilities }: Facts): Option<"loopback" | "interface">[
 
 /** Pure: says what the answer changes on this machine. */
 export function wildcardQuestion(facts: Facts, addresses: Modes["addresses"]): string {
-  const means = {
-    resolved:
-      needsInterface(facts) && addresses !== "interface"
-        ? "systemd-resolved is told, for which a virtual interface is made"
-        : "systemd-resolved is told",
-    dnsmasq: "NetworkManager's dnsmasq is told",
-    folder: "files in /etc/resolver are written",
-    "resolv-conf": "/etc/resolv.conf is changed",
+  const told =
+    needsInterface(facts) && addresses !== "interface"
+      ? "makes a virtual interface for systemd-resolved"
+      : "tells systemd-resolved";
+  const does = {
+    resolved: told,
+    dnsmasq: "tells NetworkManager's dnsmasq",
+    folder: "writes to /etc/resolver",
+    "resolv-conf": "changes /etc/resolv.conf",
     "by-hand": "the resolver is told by hand",
   }[facts.way];
-  return `Serve names below wildcards such as *.team.internal, too? (${means})`;
+  return `Serve wildcards such as *.team.internal? (${does})`;
 }
 
 async function askShare(ask: Ask, now: NonNullable<Modes["share"]>): Promise<Modes["share"]> {
   const present = typeof now === "string" ? now : "some";
   const share = await ask.choose(
-    "May other machines use your endpoints through this one?",
+    "Who may use your endpoints through this machine?",
     [
-      { value: "nobody", name: "No, only programs of this machine" },
-      { value: "some", name: "Yes, those of certain addresses" },
+      { value: "nobody", name: "Only its own programs" },
+      { value: "some", name: "Some other machines, by their addresses" },
       {
         value: "everybody",
-        name: "Yes, every machine that reaches this one",
+        name: "Every machine that reaches it",
         about: "Whoever reaches this machine can then use all your private endpoints.",
       },
     ],

@@ -50,9 +50,7 @@ export async function keyAnswer(options: KeyOptions): Promise<KeyAnswer> {
         "--api-key-file FILE names a file with a key of https://dashboard.ngrok.com/api-keys, " +
         "and --api-key-file - reads it from stdin",
     });
-  say.note(
-    "Your API key is at https://dashboard.ngrok.com/api-keys (an authtoken is something else).",
-  );
+  say.note("Your API key: https://dashboard.ngrok.com/api-keys (not an authtoken).");
   for (let tries = 1; ; tries += 1) {
     try {
       return await checked(readApiKey(await askKey()), options);

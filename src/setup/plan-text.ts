@@ -4,17 +4,23 @@ import { wrapped } from "../terminal/width.ts";
 import type { Change, KeyState, Plan, ServiceChange } from "./plan.ts";
 
 /** Pure: the plan for people, a number for each change. */
-export function planText({ changes, warnings }: Plan, paint: Paint, width: number): string {
+export function planText({ changes, warnings, notes }: Plan, paint: Paint, width: number): string {
   const lines = changes.flatMap((change, i) => [
     ...block(`  ${i + 1}. `, changeText(change), width),
     ...detailsOf(change).map((line) => `       ${line}`),
   ]);
-  const notes = warnings.flatMap((text) => {
-    const [first = "", ...rest] = block("note: ", text, width);
-    return [first.replace("note:", paint.careful("note:")), ...rest];
-  });
-  return [paint.bold("The plan:"), ...lines, ...notes].join("\n");
+  const marked = (mark: string, texts: readonly string[]): string[] =>
+    texts.flatMap((text) => {
+      const [first = "", ...rest] = block(`${mark} `, text, width);
+      return [first.replace(mark, paint.careful(mark)), ...rest];
+    });
+  const remarks = [...marked("warning:", warnings), ...marked("note:", notes)];
+  return [paint.bold("The plan:"), ...lines, ...remarks].join("\n");
 }
+
+/** Pure: one change that has been made. */
+export const doneText = (text: string, width: number): string =>
+  block("done: ", text, width).join("\n");
 
 /** A text behind its mark, wrapped to the width. */
 function block(mark: string, text: string, width: number): string[] {

@@ -37,8 +37,10 @@ export interface ServiceChange {
 
 export interface Plan {
   readonly changes: readonly Change[];
-  /** What deserves attention before the answer. */
+  /** Dangers, and problems of what is there. */
   readonly warnings: readonly string[];
+  /** What else one should know before the answer. */
+  readonly notes: readonly string[];
 }
 
 /** The service's part, as `ngrokd service install` would do it. */
@@ -78,7 +80,7 @@ export function planOf(input: PlanInput): Plan {
     });
   const service = serviceChange(input);
   if (service !== undefined) changes.push(service);
-  return { changes, warnings: warningsFor(input, service) };
+  return { changes, warnings: warningsFor(input), notes: notesFor(input, service) };
 }
 
 const stateOf = (key: Exclude<KeyAnswer, { kind: "keep" }>): KeyState =>
@@ -116,10 +118,7 @@ export const startsNow = ({ isRunning, service, unit }: Facts): boolean =>
 export const newMember = (facts: Facts, user: string | undefined): string | undefined =>
   user === undefined || isMember(facts, user) ? undefined : user;
 
-function warningsFor(
-  { facts, answers, key, after, service }: PlanInput,
-  change: ServiceChange | undefined,
-): string[] {
+function warningsFor({ facts, answers, key, after, service }: PlanInput): string[] {
   const { net, access } = after.config;
   const isOpen =
     net.listen_interface !== "virtual" && !access.rules.some(({ endpoint }) => endpoint === "*");
@@ -133,19 +132,24 @@ function warningsFor(
     warnings.push("access.rules still has rules for other machines (`from`), which stay");
   if (key.kind === "save" && !key.isChecked)
     warnings.push("ngrok was not asked about the key; the daemon tries it with each poll");
+  return warnings;
+}
+
+function notesFor({ facts, answers }: PlanInput, change: ServiceChange | undefined): string[] {
+  const notes: string[] = [];
   if (change !== undefined && !change.start)
-    warnings.push(
+    notes.push(
       "a daemon runs already, and not as the service: the service starts with the next boot, " +
         "or with `sudo ngrokd service start` when the other one has ended",
     );
   if (change?.member !== undefined)
-    warnings.push(
+    notes.push(
       `${change.member} may then do all that ngrokd can, as a member of the group ` +
         `"${socketGroup}", from the next login on`,
     );
   if (facts.scope === "machine" && !answers.service && !facts.isRunning)
-    warnings.push(withoutService(facts));
-  return warnings;
+    notes.push(withoutService(facts));
+  return notes;
 }
 
 function withoutService({ abilities: { service } }: Facts): string {

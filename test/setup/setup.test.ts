@@ -203,7 +203,7 @@ describe("planOf", () => {
     } as const;
     const answers = { member: "alice" };
     const input = await inputWith({ facts: served, answers, service: draft("same") });
-    expect(planOf(input)).toEqual({ changes: [], warnings: [] });
+    expect(planOf(input)).toEqual({ changes: [], warnings: [], notes: [] });
   });
 
   test.each([
@@ -221,9 +221,9 @@ describe("planOf", () => {
   test("does not start the service beside another daemon, and says so", async () => {
     const input = await inputWith({ facts: { isRunning: true }, service: draft("none") });
     expect(startsNow(input.facts)).toBe(false);
-    const { changes, warnings } = planOf(input);
+    const { changes, notes } = planOf(input);
     expect(changes).toMatchObject([{ does: "install", start: false }]);
-    expect(warnings).toEqual([expect.stringContaining("a daemon runs already")]);
+    expect(notes).toEqual([expect.stringContaining("a daemon runs already")]);
   });
 
   test("warns of endpoints for everybody, also of those that were so before", async () => {
@@ -330,7 +330,7 @@ describe("interview", () => {
     const { ask, asked } = person({
       "How should": "choose",
       wildcards: true,
-      "May other machines": "some",
+      "Who may use your endpoints": "some",
       "Their addresses": "10.0.0.0/8 192.0.2.7",
     });
     const answers = await interview(ask, await factsWith({ way: "resolved" }), {}, once);
@@ -340,7 +340,7 @@ describe("interview", () => {
       share: ["10.0.0.0/8", "192.0.2.7/32"],
     });
     expect(asked).toHaveLength(6);
-    expect(asked[2]).toContain("for which a virtual interface is made");
+    expect(asked[2]).toContain("makes a virtual interface for systemd-resolved");
   });
 
   test("asks nothing about DNS where it cannot work", async () => {

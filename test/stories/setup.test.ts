@@ -138,7 +138,7 @@ stories("ngrokd setup on a terminal", () => {
     const { code, out } = await ngrokd("setup --dry-run --share everybody");
     expect(code).toBe(0);
     expect(out.replaceAll(/\s+/g, " ")).toContain(
-      "note: every machine that reaches this one may use your endpoints",
+      "warning: every machine that reaches this one may use your endpoints",
     );
     await uninstall();
   });
@@ -166,9 +166,9 @@ stories("ngrokd setup with modes of one's own", () => {
     await terminal.keys("Down", "Enter");
     await terminal.shows("❯ Loopback, 127.0.0.0/8");
     await terminal.keys("Down", "Enter");
-    await terminal.shows("too? (/etc/resolv.conf is changed) (y/N)");
+    await terminal.shows("*.team.internal? (changes /etc/resolv.conf) (y/N)");
     await terminal.line("y");
-    await terminal.shows("❯ No, only programs of this machine");
+    await terminal.shows("❯ Only its own programs");
     await terminal.keys("Down", "Enter");
     await terminal.shows("Their addresses, such as");
     await terminal.line("10.0.0.0/33");
@@ -380,7 +380,7 @@ stories("ngrokd setup by flags alone", () => {
     writeText(configText().replace(/url: \S+/, "url: http://127.0.0.1:1"));
     const { code, err } = await ngrokd("setup --yes --api-key-file -", { stdin: cloud.apiKey });
     expect(code).toBe(0);
-    expect(err).toContain("note: ngrok was not asked about the key");
+    expect(err).toContain("warning: ngrok was not asked about the key");
     expect(textOf()).toContain(`key: "${cloud.apiKey}"`);
   });
 
@@ -440,7 +440,7 @@ stories("ngrokd setup on a terminal without a cursor", () => {
     writeText(configText());
     const terminal = await openTmux(100, 45);
     await terminal.line(`TERM=dumb NGROK_API_KEY=${cloud.apiKey} ${binary()} setup`);
-    await terminal.shows("  2) Let me choose: addresses, wildcards, other machines");
+    await terminal.shows("  2) Let me choose");
     await terminal.line("");
     await terminal.shows("Go on? (Y/n)");
     await terminal.line("n");
