@@ -41,12 +41,17 @@ chapter(title, () => {
     expect(await vm.sh("ngrokd --version")).toStartWith("ngrokd ");
     expect(await vm.sh("stat -c '%a %U' /etc/ngrokd/config.yml")).toBe("600 root\n");
     await vm.writeConfig(base.replace(", key: local-cloud-key", ""));
-    await vm.sh("printf local-cloud-key | ngrokd set-api-key -");
     await vm.sh("ngrokd trust --force /opt/stand-in/ca.crt");
   });
 
-  test("service install starts it now and at every boot, for all users", async () => {
-    await vm.sh("ngrokd service install", 90);
+  test("setup starts it now and at every boot, for all users, once", async () => {
+    const plan = "printf local-cloud-key | ngrokd setup --yes --api-key-file -";
+    expect(await vm.sh(plan, 90)).toContain("Everything is well");
+    const again = await vm.run("ngrokd setup --json 2>/dev/null");
+    expect({ code: again.code, changes: JSON.parse(again.out).changes }).toEqual({
+      code: 0,
+      changes: [],
+    });
     expect(`${await vm.unit("ActiveState")} ${await vm.unit("SubState")}`).toBe("active running");
     expect(await vm.sh("systemctl is-enabled ngrokd")).toBe("enabled\n");
     await vm.serves("hello.demo");
