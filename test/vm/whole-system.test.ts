@@ -233,11 +233,21 @@ dns: { enabled: true, listen: "10.107.0.1:53" }`;
   const wildServes = "curl -sS -m 5 http://a.team.internal/ | grep -x 'hello from a.team.internal'";
   const ours = "resolvectl domain | grep '(ngrokd0): ~team.internal'";
 
+  test("setup tells systemd-resolved of wildcards, and takes that back", async () => {
+    await vm.add("http://*.team.internal");
+    await vm.sh("ngrokd setup --yes --wildcards", 120);
+    await vm.until("it is told", ours);
+    await vm.until("a name is served", wildServes);
+    expect(await vm.sh("ngrokd status")).not.toContain("warning");
+    await vm.sh("ngrokd setup --yes --no-wildcards --addresses loopback", 120);
+    await vm.sh("! ip link show ngrokd0 2>/dev/null && ! resolvectl domain | grep team.internal");
+    expect(await vm.sh("getent hosts hello.demo")).toMatch(/^127\./);
+  });
+
   test("systemd-resolved asks for names below a wildcard, also after its restart", async () => {
     await vm.writeConfig(onInterface);
     await vm.sh("ngrokd service install", 90);
     await vm.sh("systemctl restart ngrokd", 90);
-    await vm.add("http://*.team.internal");
     await vm.until("it is told", ours);
     await vm.until("a name is served", wildServes);
     expect(await vm.sh("resolvectl query a.team.internal")).toContain("10.107.");
