@@ -441,10 +441,25 @@ stories("ngrokd setup on a terminal without a cursor", () => {
     const terminal = await openTmux(100, 45);
     await terminal.line(`TERM=dumb NGROK_API_KEY=${cloud.apiKey} ${binary()} setup`);
     await terminal.shows("  2) Let me choose");
+    await terminal.line("9");
+    await terminal.shows("Type a number from 1 to 2 that can be chosen here.");
     await terminal.line("");
     await terminal.shows("Go on? (Y/n)");
     await terminal.line("n");
     await terminal.shows("error: Setup has ended, and nothing was changed");
+    await terminal.close();
+    expect(textOf()).toBe(configText());
+  });
+
+  test("ends at the end of its input, and asks for a key without showing it", async () => {
+    const terminal = await openTmux(100, 45);
+    await terminal.line(`TERM=dumb ${binary()} setup; echo "code $?"`);
+    await terminal.shows("API key (not shown)");
+    await terminal.line(cloud.apiKey);
+    const screen = await terminal.shows("Number (Enter: 1)");
+    expect(screen).not.toContain(cloud.apiKey);
+    await terminal.keys("C-d");
+    expect(await terminal.shows("code 1")).toContain("error: Setup has ended, and nothing was");
     await terminal.close();
     expect(textOf()).toBe(configText());
   });
