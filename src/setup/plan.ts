@@ -170,9 +170,7 @@ export function checkService(facts: Facts, { service, takeOver, member }: Answer
   const { abilities, unit } = facts;
   if (member !== undefined && (!service || !abilities.group.can))
     throw new NgrokdError("usage", `Cannot add "${member}" to the group "${socketGroup}"`, {
-      hint: abilities.group.can
-        ? "the service makes the group: leave out --no-service"
-        : abilities.group.why,
+      hint: whyNoMember(abilities),
     });
   if (!service) return;
   if (!abilities.service.can)
@@ -187,4 +185,10 @@ export function checkService(facts: Facts, { service, takeOver, member }: Answer
       "The service of the Go program named ngrokd is installed, and was not to be replaced",
       { hint: "--take-over stops it and keeps its unit beside; --no-service leaves it alone" },
     );
+}
+
+function whyNoMember({ group, service }: Facts["abilities"]): string {
+  if (!group.can) return group.why;
+  const why = service.can ? "leave out --no-service" : service.why;
+  return `the group is made with the service: ${why}`;
 }

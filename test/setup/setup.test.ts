@@ -259,6 +259,20 @@ test("checkService names the flag that replaces or leaves out a service", async 
   });
 });
 
+test("checkService says why a user cannot join the group", async () => {
+  const answers = { service: false, takeOver: false, member: "alice" };
+  const hintWith = async (changes: Partial<Facts["abilities"]>): Promise<unknown> => {
+    const abilities = { interface: yes, service: yes, group: yes, ...changes };
+    const facts = await factsWith({ abilities });
+    return (thrown(() => checkService(facts, answers)) as { hint: string }).hint;
+  };
+  expect(await hintWith({})).toBe("the group is made with the service: leave out --no-service");
+  expect(await hintWith({ service: no("systemd does not run here") })).toBe(
+    "the group is made with the service: systemd does not run here",
+  );
+  expect(await hintWith({ group: no("there is no groupadd") })).toBe("there is no groupadd");
+});
+
 test("planText numbers the changes, and keeps within the width", async () => {
   const facts = await factsWith();
   const wishes = wishesFor(facts, { addresses: "interface", share: "everybody" });
