@@ -274,22 +274,23 @@ explain() {
   elif [ ! "$found" -ef "$program" ]; then
     ngrokd=$program && say "\"$found\" is another program, and comes first in your PATH"
   fi
-  # The full path, since sudo has its own PATH.
-  [ "$(id -u)" = 0 ] || ngrokd="sudo $program"
-  # Only this configuration is found without an option.
+  # Without root, setup asks for whom; only these configurations are found
+  # without an option.
+  usual=/etc/ngrokd/config.yml
+  [ "$(id -u)" = 0 ] || usual=${XDG_CONFIG_HOME:-$HOME/.config}/ngrokd/config.yml
   named=
-  [ "$config" = /etc/ngrokd/config.yml ] || named=" --config $config"
-  # As a service if there is systemd, but never a program in a home folder.
-  run=serve
-  if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then run="service install"; fi
+  [ "$config" = "$usual" ] || named=" --config $config"
   cat <<EOF
 
-Next: your API key (dashboard.ngrok.com/api-keys), and the daemon;
-\`$ngrokd doctor$named\` then looks whether all is well:
+Next, with your API key (dashboard.ngrok.com/api-keys) at hand. It asks what is missing, and shows
+its plan before it changes anything:
 
-  $ngrokd set-api-key$named
-  $ngrokd $run$named
+  $ngrokd setup$named
 EOF
+  # As a service if there is systemd.
+  if [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ] && [ ! -d /run/systemd/system ]; then
+    echo "  $ngrokd serve$named"
+  fi
 }
 
 # --- Uninstall ------------------------------------------------------------------------------------------------------------------------

@@ -95,15 +95,16 @@ async function lookAt(path: string): Promise<UnitFile> {
   }
 }
 
-/**
- * Throws `refused` if the manager does not run on this machine. For systemd
- * this is the test of sd_booted(3).
- */
-export function requireManager({ kind, path }: Manager): void {
-  if (existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path))) return;
+/** Whether the manager runs here; for systemd this is sd_booted(3). */
+export const managerRuns = ({ kind, path }: Manager): boolean =>
+  existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path));
+
+/** Throws `refused` if the manager does not run on this machine. */
+export function requireManager(manager: Manager): void {
+  if (managerRuns(manager)) return;
   throw new NgrokdError(
     "refused",
-    `Cannot install the service: ${kind} does not run here, and nothing was changed`,
+    `Cannot install the service: ${manager.kind} does not run here, and nothing was changed`,
     {
       hint: startOtherwise,
     },

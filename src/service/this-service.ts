@@ -30,10 +30,13 @@ export async function serviceFacts(args: {
   env: Env;
   /** The folder of the CAs that the daemon always trusts. */
   trustFolder: string;
+  /** The text that the configuration file is going to have. */
+  draft?: string | undefined;
 }): Promise<ThisService> {
   const loaded = await loadConfig({
     file: args.config,
     env: args.env,
+    draft: args.draft,
     flags: { "server.socket_path": args.socket },
   });
   const { server, forward, net, dns } = loaded.config;

@@ -73,9 +73,8 @@ describe("install.sh", () => {
           .status,
       ).toBe(0);
       expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
-      const runIt =
-        process.getuid?.() === 0 && existsSync("/run/systemd/system") ? "service" : "serve";
-      expect(commandsIn(stdout)).toEqual(["set-api-key", runIt]);
+      const serves = process.getuid?.() === 0 && !existsSync("/run/systemd/system");
+      expect(commandsIn(stdout)).toEqual(["setup", ...(serves ? ["serve"] : [])]);
       expect(readdirSync(machine.temporary)).toEqual([]);
       expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
     },
@@ -209,7 +208,7 @@ describe("install.sh", () => {
   );
 
   test(
-    "goes to the home folder without root, and then names commands that sudo finds",
+    "goes to the home folder without root, and then names a command without sudo",
     async () => {
       serveReal();
       const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };
@@ -222,7 +221,8 @@ describe("install.sh", () => {
         configMode: "600",
       });
       expect(stdout).toContain(`"${join(machine.home, ".local/bin")}" is not in your PATH`);
-      expect(stdout).toContain(`  sudo ${program} serve --config ${config}\n`);
+      expect(stdout).toContain(`  ${program} setup\n`);
+      expect(commandsIn(stdout)).toEqual(["setup"]);
     },
     longTest,
   );
@@ -937,7 +937,7 @@ const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString
 const versionOf = ({ program, env }: Machine): string =>
   spawnSync(program, ["--version"], { env, encoding: "utf8" }).stdout.trim();
 
-/** The commands of the last three lines. */
+/** The commands of the last lines. */
 const commandsIn = (stdout: string): string[] =>
   (stdout.trim().split("\n\n").at(-1) ?? "")
     .split("\n")
