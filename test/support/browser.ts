@@ -46,14 +46,20 @@ export async function dashboard(look: Look = {}): Promise<Tab> {
 }
 
 async function started(): Promise<Browser> {
+  const launched = await openBrowser();
+  atEnd(() => {
+    browser = undefined;
+  });
+  return launched;
+}
+
+/** Debian's Chromium without a window, until the chapter's end. */
+export async function openBrowser(args: readonly string[] = []): Promise<Browser> {
   const launched = await chromium.launch({
     executablePath: "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", ...args],
   });
-  atEnd(async () => {
-    browser = undefined;
-    await launched.close();
-  });
+  atEnd(() => launched.close());
   return launched;
 }
 
