@@ -1,7 +1,8 @@
 import { beforeAll, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync } from "node:fs";
+import { appendFileSync, copyFileSync, mkdirSync } from "node:fs";
 import { dashboard, inaccessible, picture, type Tab } from "../support/browser.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { attack } from "../support/hostile-page.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { web } from "../support/web.ts";
@@ -222,6 +223,42 @@ stories("the dashboard", () => {
         expect.stringContaining("Content Security Policy"),
       ],
     });
+  });
+
+  test("gives a page of another site or port nothing, in the browser with its cookie", async () => {
+    const opened = await dashboard();
+    const target = new URL(opened.page.url()).origin;
+    const foreign = web({
+      fetch: () =>
+        new Response("<!doctype html><title>evil</title>", {
+          headers: { "content-type": "text/html" },
+        }),
+    });
+    appendFileSync("/etc/hosts", "\n127.0.0.1 evil.example\n");
+    const seen: Record<string, object> = {};
+    for (const site of ["evil.example", "127.0.0.1", "localhost"]) {
+      const page = await opened.page.context().newPage();
+      await page.goto(`http://${site}:${foreign.address.split(":")[1]}/`);
+      seen[site] = (await page.evaluate(`(${attack})(${JSON.stringify(target)})`)) as object;
+      await page.close();
+    }
+    const nothing = {
+      read: "TypeError",
+      image: "error",
+      change: "TypeError",
+      form: "TypeError",
+      events: "error",
+      socket: "error",
+      script: "error",
+      frame: "nothing",
+    };
+    expect(seen).toEqual({ "evil.example": nothing, "127.0.0.1": nothing, localhost: nothing });
+    const own = await opened.page.evaluate("fetch('/api/v1/list').then(({ status }) => status)");
+    expect(own).toBe(200);
+    // A name that leads here by DNS rebinding.
+    const rebound = await opened.page.context().newPage();
+    await rebound.goto(`http://evil.example:${new URL(target).port}/`);
+    expect(await rebound.locator("body").innerText()).toContain("not a name of this server");
   });
 
   test("is smaller than 150 KB with its script and its style", async () => {
