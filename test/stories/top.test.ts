@@ -244,7 +244,7 @@ stories("the pictures of ngrokd top", () => {
     screen
       .trimEnd()
       .split("\n")
-      .filter((line) => /^ *(?:ENDPOINT|ACCEPTED) |^[A-Z ]+$|^(?:Enter|Esc) /.test(line))
+      .filter((line) => /^ *(?:ENDPOINT|ACCEPTED) |^LAST CONNECTIONS$|^(?:Enter|Esc) /.test(line))
       .map((line) => line.trimEnd());
   /** Writes a picture for the docs, if SCREENSHOTS is set. */
   const picture = async (name: string, columns: number, rows: number): Promise<void> => {
