@@ -26,6 +26,8 @@ sources := $(shell find src) package.json $(modules) Makefile
 # newer than the last build.
 stamp := dist/.commit-$(commit)
 bun := node_modules/.bin/bun
+# Where the shells look for completions, below share/.
+completions := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -82,6 +84,10 @@ install: dist/ngrokd dist/man/ngrokd.1 ## Install to PREFIX (/usr/local), below 
 	install -m 0755 dist/ngrokd '$(DESTDIR)$(PREFIX)/bin/ngrokd'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man1'
 	install -m 0644 dist/man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -d $(completions:%='$(DESTDIR)$(PREFIX)/share/%')
+	dist/ngrokd completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ngrokd'
+	dist/ngrokd completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ngrokd'
+	dist/ngrokd completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ngrokd.fish'
 
 clean: ## Remove what was built
 	rm -rf dist
@@ -153,7 +159,7 @@ define sums
 	$(if $(MINISIGN_KEY),@.github/packaging/sign.sh '$(MINISIGN_KEY)' 'ngrokd $(version)' dist)
 endef
 
-$(packages): $(cpus:%=dist/ngrokd-$(version)-linux-%.tar.gz) $(wildcard .github/packaging/* .github/packaging/debian/*)
+$(packages): dist/man/ngrokd.1 $(cpus:%=dist/ngrokd-$(version)-linux-%.tar.gz) $(wildcard .github/packaging/* .github/packaging/debian/*)
 	@rm -f dist/.packages-*
 	@$(bun) .github/packaging/packages.ts $(version) $(commit_time) '$(CURDIR)/dist' $(cpus) > $@.new && mv $@.new $@
 

@@ -20,7 +20,7 @@ export function makeDeb(release: Release, cpu: Cpu): string {
   rmSync(work, { recursive: true, force: true });
   mkdirSync(sources, { recursive: true });
   cpSync(join(import.meta.dirname, "debian"), join(sources, "debian"), { recursive: true });
-  layOut(release, cpu, join(sources, "tree"));
+  layOut(release, cpu, join(sources, "tree"), "vendor-completions");
   writeFileSync(join(sources, "debian/changelog"), changelog(release));
   // debhelper knows the folder for it in this release of Debian, and writes the
   // scripts that enable it.

@@ -112,6 +112,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
   const history = createHistory();
+  const legacy = options.inheritance?.heritage?.facts.history;
+  if (legacy !== undefined) history.inherit(legacy);
   const inspector = createInspector(() => inspectSettings(current().config));
   const ground = (): Link["ground"] => link.ground;
   const relay = await relayOf(options, { loaded: current, guard, history, inspector, ground });

@@ -58,6 +58,20 @@ stories("the Debian package", () => {
     expect((await machine.sh("man -w ngrokd; dpkg -V ngrokd")).out).not.toContain("??");
   });
 
+  test.skipIf(without)("brings manual pages, and completions that the shells find", async () => {
+    expect(await machine.must("zcat /usr/share/man/man1/ngrokd-upgrade.1.gz")).toContain(
+      "ngrokd upgrade",
+    );
+    const asked = "source /usr/share/bash-completion/completions/ngrokd; complete -p ngrokd";
+    expect(await machine.must(`bash -c '${asked}'`)).toBe("complete -F _ngrokd ngrokd\n");
+    expect(await machine.must("head -1 /usr/share/zsh/vendor-completions/_ngrokd")).toBe(
+      "#compdef ngrokd\n",
+    );
+    expect(await machine.must("cat /usr/share/fish/vendor_completions.d/ngrokd.fish")).toContain(
+      "complete -c ngrokd",
+    );
+  });
+
   test.skipIf(without)("keeps a changed configuration at an upgrade, and hands over", async () => {
     await machine.must(serveName);
     await machine.must("echo '# mine' >>/etc/ngrokd/config.yml");

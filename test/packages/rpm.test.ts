@@ -18,6 +18,14 @@ stories("the RPM", () => {
         "700 root\n600 root\n",
       );
       expect(await machine.must("getent group ngrokd")).toStartWith("ngrokd:");
+      const shared = await machine.must("rpm -ql ngrokd | grep -v '^/usr/share/doc'");
+      for (const path of [
+        "/usr/share/man/man1/ngrokd.1",
+        "/usr/share/bash-completion/completions/ngrokd",
+        "/usr/share/zsh/site-functions/_ngrokd",
+        "/usr/share/fish/vendor_completions.d/ngrokd.fish",
+      ])
+        expect(shared.split("\n")).toContain(path);
       expect(await machine.must("ngrokd service install --dry-run")).not.toContain("write ");
       expect(await machine.told()).toEqual([]);
 

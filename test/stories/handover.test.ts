@@ -125,6 +125,50 @@ stories("a handover to another program", () => {
     expect(after?.bytes.up).toBe((before?.bytes.up ?? 0) + 17);
   });
 
+  test("keeps the last connections and the traffic, also of those that end later", async () => {
+    const history = async () => {
+      const [{ json: traffic }, { json: list }] = await Promise.all([
+        ngrokd("traffic one.demo --json"),
+        ngrokd("connections one.demo --json"),
+      ]);
+      const sum = (values: number[]): number => values.reduce((all, n) => all + n, 0);
+      const { up, down, opened, ended } = traffic.total;
+      const [newest] = list.connections;
+      return {
+        total: { up: sum(up), down: sum(down), opened: sum(opened), ended: sum(ended) },
+        ended: list.ended,
+        newest: { ...newest, id: 0 },
+      };
+    };
+    const first = await talk();
+    first.end();
+    expect(await first.rest()).toBe("");
+    const client = await talk();
+    // Traffic is told of full seconds.
+    await Bun.sleep(2100);
+    const before = await history();
+    expect(before.newest).toMatchObject({ state: "open" });
+    const [past] = (await ngrokd("connections one.demo --json")).json.connections.slice(1);
+    expect((await ngrokd("upgrade --json")).err).toBe("");
+    const after = await history();
+    expect(after).toEqual({
+      ...before,
+      // No more are passed on.
+      ended: Math.min(before.ended, 1000),
+      newest: { ...past, id: 0, timeline_ms: expect.any(Object) },
+    });
+    expect(after.newest.timeline_ms.ended).toBeCloseTo(past.timeline_ms.ended, 1);
+    client.end();
+    expect(await client.rest()).toBe("");
+    const later = await until("the old process has told of its last connection", async () => {
+      const now = await history();
+      return now.total.ended === before.total.ended + 1 && now;
+    });
+    expect(later.newest).toMatchObject({ state: "ended", bytes: { up: 5, down: 5 } });
+    const { out } = await ngrokd("events one.demo --kinds connection.ended --json");
+    expect(out).toContain('"kind":"connection.ended"');
+  });
+
   test.each([
     ["that ends at once", "#!/bin/sh\nexit 3\n", "it ended with exit code 3"],
     [
