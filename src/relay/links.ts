@@ -64,7 +64,7 @@ export function createLinks(options: LinkOptions): Links {
   };
 }
 
-/** The accounts that have doors, of so many. There may be thousands of doors. */
+/** The accounts that have doors, at most so many. There may be many doors. */
 function accountsOf(doors: Parameters<Links["serve"]>[0], most: number): ReadonlySet<string> {
   const accounts = new Set<string>();
   for (const { routes } of doors.values())
