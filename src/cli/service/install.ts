@@ -1,6 +1,7 @@
 // cli/service/ has the commands of `ngrokd service`, one a file.
 import { exposedText } from "../../files/writers.ts";
 import { trustFolder } from "../../ingress/ngrok-ca.ts";
+import { resolverNeeds } from "../../machine/resolver/facts.ts";
 import { isUserName, socketGroup } from "../../model/access.ts";
 import { NgrokdError } from "../../model/error.ts";
 import { quote } from "../../model/parsed.ts";
@@ -51,6 +52,7 @@ export default command({
       socket: args.socket,
       env,
       trustFolder,
+      resolver: resolverNeeds(),
     });
     const member = memberIn(args["group-add"], manager);
     const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));

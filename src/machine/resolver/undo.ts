@@ -1,9 +1,8 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Change } from "../../journal/journal.ts";
 import { NgrokdError } from "../../model/error.ts";
-import { hasLink, usualPlaces } from "./facts.ts";
+import { hasLink, resolvectlIn, usualPlaces } from "./facts.ts";
 import { editResolvConf } from "./keepers.ts";
 import { withoutServer } from "./resolv-conf.ts";
 import { revertCommand } from "./resolved.ts";
@@ -34,7 +33,7 @@ export async function takeResolverBack(
   run: Run = runProgram,
 ): Promise<void> {
   if (kind === "resolv-conf") return void (await editResolvConf(path, withoutServer));
-  const program = usualPlaces.resolvectl.find((one) => existsSync(one));
+  const program = resolvectlIn(usualPlaces);
   if (program === undefined) return; // It went with systemd-resolved.
   const { ok, error } = await run(program, revertCommand(basename(path)));
   if (!ok)
