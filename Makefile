@@ -64,7 +64,7 @@ fmt: $(modules) ## Format, and fix what can be fixed safely
 proto: $(modules) ## Generate src/ingress/conn_header_pb.ts again
 	@node_modules/.bin/buf generate --template src/ingress/buf.gen.yaml
 
-bench: dist/ngrokd ## Measure against haproxy, nginx and stunnel, into docs/benchmarks.md
+bench: dist/ngrokd ## Measure against haproxy, nginx, stunnel and Go loops, into docs/benchmarks.md
 	@$(bun) test/bench/main.ts
 
 dist: $(archives) ## Build the archives of all systems, SHA256SUMS and install.sh

@@ -1,9 +1,11 @@
 import { accessTimes } from "./access.ts";
+import type { Kind } from "./chart.ts";
 import { bar, type Figures, ratio, unfailing, type Verdict } from "./figures.ts";
 import { historyCosts } from "./history.ts";
-import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
+import { atRest, cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
+import type { Row } from "./standing.ts";
 
 /** A relay under measurement, or the direct way without one. */
 export interface Contender {
@@ -30,7 +32,7 @@ export interface Bench {
 }
 
 export interface Case {
-  /** The name in BENCH_CASES. */
+  /** The name for `--only`. */
   readonly name: string;
   readonly title: string;
   /** The method, for the reader of the figures. */
@@ -46,17 +48,27 @@ export interface Case {
   measure(bench: Bench, figures: Figures, turn: number): Promise<void>;
   /** `peers` are the names of the installed ones. */
   verdicts(figures: Figures, peers: readonly string[]): Verdict[];
+  /** What ngrokd and its peers are compared by. */
+  readonly rows?: readonly Row[];
 }
 
 /** ngrokd's settings. */
 export const withoutPool = { forward: { pool: { min: 0, max: 0 } } };
 export const withoutBoth = { forward: { ...withoutPool.forward, session_resumption: false } };
+export const withEarlyData = { forward: { early_data: "on" } };
 
 /** Names of contenders. */
 export const ours = "ngrokd";
 export const poolOff = "ngrokd, pool off";
 export const allOff = "ngrokd, pool and resumption off";
+export const early = "ngrokd, early data";
 export const direct = "no relay";
+
+export function kindOf(contender: string): Kind {
+  if (contender === direct) return "none";
+  if (contender === ours) return "own";
+  return [early, poolOff, allOff].includes(contender) ? "variant" : "peer";
+}
 
 const GiB = 2 ** 30;
 const flows = [
@@ -66,6 +78,9 @@ const flows = [
   { way: "up", streams: 8 },
 ] as const;
 
+const bulkOf = (way: string, streams: number): string =>
+  `bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}`;
+
 const bulk: Case = {
   name: "bulk",
   title: "Bulk",
@@ -74,7 +89,7 @@ const bulk: Case = {
   async measure({ rig, near, scale }, figures, turn) {
     const bytes = Math.ceil(GiB * scale);
     for (const { way, streams } of flows) {
-      for (const { name, load, pid } of inTurn(near.filter(plain), turn)) {
+      for await (const { name, load, pid } of oneByOne(inTurn(near.filter(plain), turn))) {
         const before = pid === undefined ? 0 : cpuSeconds(pid);
         const { seconds } = await rig.load<{ seconds: number }>(
           ...load,
@@ -96,7 +111,7 @@ const bulk: Case = {
   verdicts: (figures, peers) =>
     flows.flatMap(({ way, streams }) => {
       const [speed, cpu] = [`${way} ${streams}, MiB/s`, `${way} ${streams}, CPU s/GiB`];
-      const what = `bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}`;
+      const what = bulkOf(way, streams);
       const best =
         peers.toSorted((a, b) => figures.median(b, speed) - figures.median(a, speed))[0] ?? "";
       return [
@@ -110,6 +125,18 @@ const bulk: Case = {
         }),
       ];
     }),
+  rows: flows.flatMap(({ way, streams }) => [
+    {
+      what: `${bulkOf(way, streams)}: throughput`,
+      metric: `${way} ${streams}, MiB/s`,
+      better: "more",
+    },
+    {
+      what: `${bulkOf(way, streams)}: CPU per GiB`,
+      metric: `${way} ${streams}, CPU s/GiB`,
+      better: "less",
+    },
+  ]),
 };
 
 const echo: Case = {
@@ -118,7 +145,7 @@ const echo: Case = {
   about:
     "One byte to the ingress and back, 20,000 times on one connection. Each starts when the previous one is back.",
   async measure({ rig, near, scale }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(plain), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(plain), turn))) {
       const { p50, p99 } = await rig.load<Connects>(
         ...load,
         "-do=echo",
@@ -140,15 +167,16 @@ const echo: Case = {
         limit,
       );
     }),
+  rows: percentiles("echo", "us"),
 };
 
 const roundTripMs = 2 * oneWayMs;
 const far: Case = {
   name: "far",
   title: "New connections to an ingress that is far away",
-  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Peers send no upgrade header, which would cost them one more round trip.`,
+  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Debian's peers send no upgrade header, which costs the two Go loops one more round trip.`,
   async measure({ rig, far, scale }, figures, turn) {
-    for (const { name, load } of inTurn(far, turn)) {
+    for await (const { name, load } of oneByOne(inTurn(far, turn))) {
       const rate = ["-do=connect", "-per-second=20"];
       // The pool learns the demand.
       await rig.load<Connects>(...load, ...rate, "-count=10");
@@ -158,17 +186,27 @@ const far: Case = {
       figures.add(name, "failed", seen.failed);
     }
   },
-  verdicts: (figures) => [farBar(figures, "p50", 2.2), farBar(figures, "p99", 3)],
+  verdicts: (figures) => [
+    farBar(figures, "p50", 2.2),
+    farBar(figures, "p99", 3),
+    farBar(figures, "p50", 1.2, early),
+  ],
+  rows: percentiles("new connection, 40 ms away", "round trips"),
 };
 
-function farBar(figures: Figures, mark: "p50" | "p99", atMost: number): Verdict {
-  const value = figures.median(ours, `${mark}, round trips`);
-  return unfailing(
-    figures,
-    ours,
-    bar(`new connection, ${roundTripMs} ms away: ${mark}`, value, { atMost, unit: "round trips" }),
-  );
+function farBar(
+  figures: Figures,
+  mark: "p50" | "p99",
+  atMost: number,
+  contender: typeof ours | typeof early = ours,
+): Verdict {
+  const value = figures.median(contender, `${mark}, round trips`);
+  const what = `new connection, ${roundTripMs} ms away${withEarly(contender)}: ${mark}`;
+  return unfailing(figures, contender, bar(what, value, { atMost, unit: "round trips" }));
 }
+
+/** The part of a bar's name that tells of early data. */
+const withEarly = (contender: string): string => (contender === early ? " with early data" : "");
 
 const steady: Case = {
   name: "steady",
@@ -176,9 +214,9 @@ const steady: Case = {
   about:
     "From connect() to the first echoed byte, 100 new connections a second for three seconds, after two seconds to warm up. The ingress is nearby.",
   limits:
-    "Every connection finds a ready one, and then takes two round trips through the ingress, one for the header and one for the byte. At this rate every hop wakes a sleeping process. By our own histograms, each hop then takes 0.5 to 0.6 ms, instead of 0.12 ms on a busy connection (see the echo). With the pool off, the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no unnecessary promise or timer. It would help to send the client's first bytes together with the header. But it is not known whether the ingress accepts them, and a dead ready connection would lose them.",
+    "Every connection finds a ready one, and then takes two round trips through the ingress, one for the header and one for the byte. At this rate every hop wakes a sleeping process. By our own histograms, each hop then takes 0.5 to 0.6 ms, instead of 0.12 ms on a busy connection (see the echo). With the pool off, the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no unnecessary promise or timer. With `forward.early_data: on`, the byte leaves together with the header, so one round trip is left. It is off by default, since ngrok does not document it, and since a dead ready connection loses these bytes.",
   async measure({ rig, near, scale }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(pooled), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(pooled), turn))) {
       const rate = ["-do=connect", "-per-second=100"];
       await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
       const { p50, p99, failed } = await rig.load<Connects>(
@@ -192,10 +230,15 @@ const steady: Case = {
     }
   },
   verdicts: (figures) => {
-    const [own, off] = [figures.median(ours, "p50, ms"), figures.median(poolOff, "p50, ms")];
+    const off = figures.median(poolOff, "p50, ms");
     const limit = { atMost: 0.3, of: "our own with the pool off" };
-    return [unfailing(figures, ours, ratio("new connections, 100/s: p50", own, off, limit))];
+    return [ours, early].map((contender) => {
+      const what = `new connections, 100/s${withEarly(contender)}: p50`;
+      const own = figures.median(contender, "p50, ms");
+      return unfailing(figures, contender, ratio(what, own, off, limit));
+    });
   },
+  rows: percentiles("new connections, 100/s", "ms"),
 };
 
 const crowds = [1, 32] as const;
@@ -207,7 +250,7 @@ const rate: Case = {
     "At 32 at a time a core is full, and ready connections cost as many dials as they save. So the CPU of a dial counts. By profile, a third of it is Bun's connect(), a sixth its write(), and a tenth the reading of the session to resume. No other part is over 4 %. Tried: CAs in a file that Bun reads once (0.15 of 0.85 ms), no check of that file, the peer's certificate only on request, relaying without promises.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const crowd of crowds) {
-      for (const { name, load } of inTurn(near, turn)) {
+      for await (const { name, load } of oneByOne(inTurn(near, turn))) {
         const time = `-time=${Math.ceil(1500 * scale)}ms`;
         const { done, failed, seconds } = await rig.load<Connects>(
           ...load,
@@ -231,6 +274,11 @@ const rate: Case = {
         ratio(`new connections, ${crowd} at a time: rate`, own, off, limit),
       );
     }),
+  rows: crowds.map((crowd) => ({
+    what: `new connections, ${crowd} at a time: rate`,
+    metric: `${crowd} at a time, 1/s`,
+    better: "more",
+  })),
 };
 
 const burst: Case = {
@@ -238,7 +286,7 @@ const burst: Case = {
   title: "256 new connections in one burst",
   about: "All at once, each from connect() to its first echoed byte, then closed.",
   async measure({ rig, near }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(pooled), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(pooled), turn))) {
       const { p50, p99, failed } = await rig.load<Connects>(
         ...load,
         "-do=connect",
@@ -259,6 +307,7 @@ const burst: Case = {
       ratio("256 in a burst: p99", own, off, { atMost: 1, of: "our own with the pool off" }),
     ];
   },
+  rows: percentiles("256 in a burst", "ms"),
 };
 
 /** The limit of the memory afterwards, relative to the memory before. */
@@ -577,9 +626,32 @@ export const cases: readonly Case[] = [
   history,
 ];
 
-/** The contenders of cases without the pool, and of cases with it alone. */
-const plain = ({ name }: Contender): boolean => name !== poolOff && name !== allOff;
+/**
+ * The contenders of cases without new connections, and of cases with the pool
+ * alone.
+ */
+const plain = ({ name }: Contender): boolean => ![early, poolOff, allOff].includes(name);
 const pooled = ({ name }: Contender): boolean => name !== allOff;
+
+/** The rows for the median and the 99th percentile. */
+function percentiles(what: string, unit: string): Row[] {
+  return ["p50", "p99"].map((mark) => ({
+    what: `${what}: ${mark}`,
+    metric: `${mark}, ${unit}`,
+    better: "less",
+  }));
+}
+
+/**
+ * Each next contender begins when the one before has no work left. A relay that
+ * fills its pool again would slow down its successor.
+ */
+async function* oneByOne(contenders: readonly Contender[]): AsyncGenerator<Contender> {
+  for (const contender of contenders) {
+    yield contender;
+    if (contender.pid !== undefined) await atRest(contender.pid);
+  }
+}
 
 /** Each contender is the first once. */
 function inTurn<C>(contenders: readonly C[], turn: number): C[] {
