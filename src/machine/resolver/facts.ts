@@ -13,7 +13,8 @@ export interface ResolverPlaces {
   readonly links: string;
   /** The first that is there. */
   readonly resolvectl: readonly string[];
-  readonly platform: string;
+  /** The folder of macOS with a file for each zone; other systems have none. */
+  readonly zoneFolder: string | undefined;
 }
 
 export const usualPlaces: ResolverPlaces = {
@@ -22,7 +23,7 @@ export const usualPlaces: ResolverPlaces = {
   networkManager: "/etc/NetworkManager",
   links: "/proc/self/net/dev",
   resolvectl: ["/usr/bin/resolvectl", "/bin/resolvectl"],
-  platform: process.platform,
+  zoneFolder: process.platform === "darwin" ? "/etc/resolver" : undefined,
 };
 
 /** The path of resolvectl; undefined if this machine has none. */
@@ -53,7 +54,7 @@ export async function resolverFacts(
     dnsmasqFolderIn(places),
   ]);
   return {
-    platform: places.platform,
+    zoneFolder: places.zoneFolder,
     resolvConf,
     order: hostsOrder(nsswitch) ?? "",
     resolvectl: resolvectlIn(places),

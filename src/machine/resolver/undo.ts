@@ -48,7 +48,7 @@ const isOfDnsmasq = (path: string): boolean =>
 
 /** Pure: whether a file of ours tells a resolver about zones. */
 export const isZoneFile = (path: string): boolean =>
-  isOfDnsmasq(path) || dirname(path) === "/etc/resolver";
+  isOfDnsmasq(path) || dirname(path) === usualPlaces.zoneFolder;
 
 /** Makes the program read its files again that lost one of ours. */
 export async function afterRemoval(path: string, run: Run = runProgram): Promise<void> {
