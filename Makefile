@@ -95,8 +95,9 @@ $(modules): package-lock.json
 # it is started. It must never be stripped, since that leaves a bare bun. With a
 # source map inside, stack traces name files and lines of src/. Bun also writes
 # maps beside the binary, so it is built in a folder of its own and then moved.
-# The move also spares a running binary. Equal sources give equal bytes.
-compile = $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
+# The move also spares a running binary. Equal sources give equal bytes. Split, a
+# command reads only its own code, which halves its time.
+compile = $(bun) build src/main.ts --compile --splitting --minify --bytecode --format=esm --sourcemap=linked --production \
 	--conditions=built --no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
 
 # The page of the dashboard: built.ts in src/web takes these two files in.

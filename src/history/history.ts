@@ -56,6 +56,8 @@ export interface Newcomer {
   readonly endpoint: string;
   readonly client: ClientAddress;
   readonly uid: number | undefined;
+  /** When it was accepted; by default now. */
+  readonly since?: Pick<Trace, "accepted" | "acceptedAt"> | undefined;
 }
 
 /** What a relay tells about its connections. Every call is cheap. */
@@ -108,12 +110,12 @@ export function createHistory(): History {
     events,
     tell,
     stop: tallies.stop,
-    begin({ account, endpoint, client, uid }) {
+    begin({ account, endpoint, client, uid, since }) {
       count += 1;
       const tally = tallies.of(endpoint);
       tally.active += 1;
       tally.opened += 1;
-      const trace = newTrace({ id: count, account, endpoint, client, uid, tally });
+      const trace = newTrace({ id: count, account, endpoint, client, uid, tally }, since);
       open.add(trace);
       if (!tally.stirred) tallies.stir(tally);
       return trace;

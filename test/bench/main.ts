@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { measuredApart } from "./apart.ts";
 import {
   allOff,
   type Bench,
@@ -18,7 +19,7 @@ import {
   withoutPool,
 } from "./cases.ts";
 import { chart, panelsOf } from "./chart.ts";
-import { startCloud, writeCertificates } from "./cloud.ts";
+import { startChangingCloud, startCloud, writeCertificates } from "./cloud.ts";
 import { createFigures } from "./figures.ts";
 import { installMissing, type Program } from "./packages.ts";
 import { installable, loops, type Peer, peerVersions, startPeers } from "./peers.ts";
@@ -145,7 +146,21 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         settings,
       });
     },
-    async startProfiles(count, endpoints) {
+    apart: (what) => measuredApart(folder, binary, what, scale),
+    async startChanging(count, settings) {
+      const urls = (name: string): string[] => [
+        "http://stays.bench:8080",
+        ...Array.from({ length: count }, (_, i) => `http://${name}-${i}.bench:8080`),
+      ];
+      const cloud = await startChangingCloud(ca, [urls("old"), urls("new")]);
+      const relay = await startRelay(folder, binary, {
+        url: cloud.url,
+        ingressPort: rig.near.header,
+        settings: { bound_endpoints: { poll_interval: 3600 }, ...settings },
+      });
+      return { relay, show: cloud.show };
+    },
+    async startProfiles(count, endpoints, settings = {}) {
       const accounts = await Promise.all(
         Array.from({ length: count }, async (_, profile) => {
           const host = (i: number): string => `service-${i}.of-${profile}.bench`;
@@ -154,7 +169,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         }),
       );
       const [first = { url, ingressPort: rig.near.header }, ...others] = accounts;
-      return await startRelay(folder, binary, { ...first, others });
+      return await startRelay(folder, binary, { ...first, others, settings });
     },
   };
 }
