@@ -41,7 +41,7 @@ test("status, list, plan, doctor and why answer, and undo has nothing to take ba
     expect({ words, code, isJson: isJson(out) }).toEqual({ words, code: 0, isJson: true });
   }
   const { findings } = JSON.parse((await story.ngrokd("doctor --json")).out);
-  expect(findings.filter(({ level }: { level: string }) => level === "error")).toEqual([]);
+  expect(findings.filter(({ level }: { level: string }) => level === "failure")).toEqual([]);
   daemon.kill("SIGTERM");
   await daemon.exited;
   const { code, out } = await story.ngrokd("undo --dry-run --json");
