@@ -14,7 +14,6 @@ import { NgrokdError, reasonOf } from "../model/error.ts";
 import { proxySecrets } from "../model/proxy.ts";
 import { thisManager, unitFile } from "../service/manage.ts";
 import { run } from "../service/run-command.ts";
-import { logsCommand } from "../service/service-steps.ts";
 import { bytesText, plain } from "../terminal/say.ts";
 import { table } from "../terminal/table.ts";
 import { version } from "../version.ts";
@@ -140,7 +139,7 @@ const system = () => ({
 async function serviceLog(): Promise<string> {
   const manager = thisManager();
   if ((await unitFile(manager)).kind === "none") return "ngrokd is not installed as a service";
-  const shown = logsCommand(manager, { lines: 2000, follow: false });
+  const shown = manager.logs({ lines: 2000, follow: false });
   if (!existsSync(shown[0])) return `there is no "${shown[0]}"`;
   const { out, err } = await run(shown);
   return `${out}${err}`;

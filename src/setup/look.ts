@@ -8,7 +8,7 @@ import { configTemplate } from "../config/template.ts";
 import { targetOf } from "../config/write.ts";
 import { isAlive } from "../control/alive.ts";
 import { trustFolder } from "../ingress/ngrok-ca.ts";
-import { resolverFacts } from "../machine/resolver/facts.ts";
+import { resolverFacts, resolverNeeds } from "../machine/resolver/facts.ts";
 import { wayFor } from "../machine/resolver/way.ts";
 import { groupIn, isUserName, socketGroup } from "../model/access.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
@@ -155,7 +155,14 @@ export async function draftService(
   { draft, takeOver, member, start = true }: ServiceWish,
 ): Promise<ServiceDraft> {
   const manager = thisManager();
-  const service = await serviceFacts({ config, socket, env: withoutKey(env), trustFolder, draft });
+  const service = await serviceFacts({
+    config,
+    socket,
+    env: withoutKey(env),
+    trustFolder,
+    draft,
+    resolver: resolverNeeds(),
+  });
   refuseExposed(service.exposed);
   const { steps, before, path } = await planInstall(manager, service.facts, {
     start,
@@ -195,8 +202,10 @@ function interfaceAbility(): Ability {
 }
 
 function groupAbility(): Ability {
-  const { groups } = thisManager();
-  return groups !== undefined && existsSync(groups.add) && existsSync(groups.change)
+  // The name does not matter here.
+  const steps = thisManager().addMember?.("root") ?? [];
+  const programs = steps.flatMap((step) => (step.kind === "run" ? [step.command[0]] : []));
+  return programs.length > 0 && programs.every((program) => existsSync(program))
     ? { can: true }
     : { can: false, why: "this system has no groupadd and usermod", hint: undefined };
 }
