@@ -251,7 +251,7 @@ stories("the modes of a relay, in workers", () => {
   test("shared doors, the Host, access rules, and exchanges that are read", async () => {
     await run(["ip", "address", "replace", "10.99.0.1/32", "dev", "lo"]);
     await begin(
-      { rewrite_host: true },
+      { rewrite_host: true, early_data: "on" },
       {
         net: { listen_interface: "10.99.0.1" },
         inspect: { endpoints: ["page.demo"] },
