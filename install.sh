@@ -274,22 +274,23 @@ explain() {
   elif [ ! "$found" -ef "$program" ]; then
     ngrokd=$program && say "\"$found\" is another program, and comes first in your PATH"
   fi
-  # The full path, since sudo has its own PATH.
-  [ "$(id -u)" = 0 ] || ngrokd="sudo $program"
-  # Only this configuration is found without an option.
+  # Without root, setup asks for whom; only these configurations are found
+  # without an option.
+  usual=/etc/ngrokd/config.yml
+  [ "$(id -u)" = 0 ] || usual=${XDG_CONFIG_HOME:-$HOME/.config}/ngrokd/config.yml
   named=
-  [ "$config" = /etc/ngrokd/config.yml ] || named=" --config $config"
-  # As a service if there is systemd, but never a program in a home folder.
-  run=serve
-  if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then run="service install"; fi
+  [ "$config" = "$usual" ] || named=" --config $config"
   cat <<EOF
 
-Next: your API key (dashboard.ngrok.com/api-keys), and the daemon;
-\`$ngrokd doctor$named\` then looks whether all is well:
+Next, with your API key (dashboard.ngrok.com/api-keys) at hand. It asks what is missing, and shows
+its plan before it changes anything:
 
-  $ngrokd set-api-key$named
-  $ngrokd $run$named
+  $ngrokd setup$named
 EOF
+  # As a service if there is systemd.
+  if [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ] && [ ! -d /run/systemd/system ]; then
+    echo "  $ngrokd serve$named"
+  fi
 }
 
 # --- Uninstall ------------------------------------------------------------------------------------------------------------------------
@@ -324,7 +325,9 @@ uninstall() {
   operator=
   if [ -r "$state_dir/operator_id" ]; then operator=$(tr -cd 'A-Za-z0-9_-' <"$state_dir/operator_id"); fi
   [ -z "$operator" ] || offer_unregister
-  sections=$(sections_left)
+  sections=$(files_left "# BEGIN ngrokd managed section")
+  # Such as that of NetworkManager's dnsmasq.
+  whole_files=$(files_left "# Written by ngrokd")
 
   if [ -e "$program" ]; then
     rm -f "$program"
@@ -352,16 +355,19 @@ uninstall() {
   [ -z "$sections" ] || printf '%s\n' "$sections" | while IFS= read -r file; do
     say "warning: the last daemon was killed and left its section in $file: remove the lines from \"# BEGIN ngrokd\" to \"# END ngrokd\""
   done
+  [ -z "$whole_files" ] || printf '%s\n' "$whole_files" | while IFS= read -r file; do
+    say "warning: the last daemon was killed and left $file: remove it"
+  done
 }
 
-# The files that still have a section of ngrokd: the hosts file, and others that
-# the journal names, such as resolv.conf.
-sections_left() {
+# The hosts file, and the files that the journal names, such as resolv.conf.
+# $1: only those that have a line with this beginning.
+files_left() {
   {
     printf '%s\n' "${NGROKD_HOSTS_PATH:-/etc/hosts}"
     sed -n 's/^ *"path": "\(.*\)",*$/\1/p' "$state_dir/journal.json" 2>/dev/null || :
   } | sort -u | while IFS= read -r file; do
-    ! grep -q '^# BEGIN ngrokd managed section' "$file" 2>/dev/null || printf '%s\n' "$file"
+    ! grep -q "^$1" "$file" 2>/dev/null || printf '%s\n' "$file"
   done
 }
 

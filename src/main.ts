@@ -16,6 +16,7 @@ import type { Net } from "./net/types.ts";
 import { isNgrokctl, translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
 import { unwritten, writeAll } from "./terminal/write-all.ts";
+import { lineOfWorker, workerCommand } from "./workers/process.ts";
 
 /**
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
@@ -24,6 +25,7 @@ import { unwritten, writeAll } from "./terminal/write-all.ts";
 /** Commands whose work on files goes on beside lookups. */
 const lookUps = new Set(["serve", "run", "doctor", "why"]);
 const { argv, advice } = translated(process.argv.slice(2));
+await beWorker(argv);
 await startAgain(argv[0]);
 // Behind `--` are the words of another program.
 const own = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
@@ -51,6 +53,20 @@ async function run(io: Io): Promise<number> {
   if (!isNgrokctl(process.argv0)) return await runCli(argv, io);
   const { runNgrokctl } = await import("./predecessor/ngrokctl.ts");
   return (await runNgrokctl(argv, { net, env, print })) ?? (await runCli(argv, io));
+}
+
+/**
+ * The daemon starts this program as a worker, in an environment that needs no
+ * cleaning. Returns if this is none.
+ */
+async function beWorker(words: readonly string[]): Promise<void> {
+  if (words.length !== 1 || words[0] !== workerCommand || process.send === undefined) return;
+  // They reach all processes of a service or a terminal; the daemon decides.
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => undefined);
+  const net = await runtimeNet();
+  const line = lineOfWorker(await net.enclosure());
+  if (line !== undefined) await (await import("./workers/worker.ts")).work(net, line);
+  process.exit(exitCodes.ok);
 }
 
 /**

@@ -8,7 +8,7 @@ import { dirname, join, normalize } from "node:path";
  * import `model` and `version`. A room that is missing here may not exist.
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  main: ["cli", "net", "predecessor", "terminal"],
+  main: ["cli", "net", "predecessor", "terminal", "workers"],
   cli: [
     "account",
     "cloud",
@@ -30,6 +30,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "observe",
     "reach",
     "service",
+    "setup",
     "terminal",
     "top",
   ],
@@ -55,6 +56,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "observe",
     "relay",
     "web",
+    "workers",
   ],
   dashboard: ["desk"],
   demo: ["config", "daemon", "local-cloud", "net", "observe"],
@@ -78,9 +80,22 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "net",
     "relay",
   ],
+  setup: [
+    "account",
+    "config",
+    "control",
+    "desk",
+    "doctor",
+    "ingress",
+    "machine",
+    "net",
+    "service",
+    "terminal",
+  ],
   terminal: ["desk"],
   top: ["desk", "terminal"],
   relay: ["access", "exposure", "history", "ingress", "net"],
+  workers: ["access", "exposure", "history", "ingress", "inspect", "net", "relay"],
   history: [],
   web: ["control", "desk", "net", "observe"],
   access: ["net"],

@@ -7,6 +7,7 @@ import { settings } from "../src/config/schema.ts";
 import { isOperation, type Operation, operationNames, operations } from "../src/desk/operations.ts";
 import { checks } from "../src/doctor/finding.ts";
 import { stateFiles } from "../src/files/state-folder.ts";
+import { denoRights, read, written } from "./support/deno.ts";
 import { isTest } from "./support/titles.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -54,6 +55,18 @@ describe("the documentation", () => {
       ),
     ).toEqual([]);
   });
+});
+
+test("docs/operations.md names the rights under Deno that the tests have", () => {
+  const [, command = ""] =
+    /^ {4}sudo deno run (.*?)src\/main/ms.exec(textOf("docs/operations.md")) ?? [];
+  const named = command.split(/[\s\\]+/).filter((word) => word !== "");
+  const wanted = denoRights().map((right) =>
+    right.startsWith("--allow-read=")
+      ? `--allow-read=${[".", ...read, ...written].join(",")}`
+      : right,
+  );
+  expect(named.toSorted()).toEqual(wanted.toSorted());
 });
 
 test("docs/security.md names only tests that there are", () => {

@@ -5,7 +5,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { commands } from "../src/cli/commands.ts";
 import { settings } from "../src/config/schema.ts";
-import { dropInFolder, systemd } from "../src/service/service-steps.ts";
+import { dropInFolder, systemd } from "../src/service/systemd.ts";
 import { unitText } from "../src/service/unit.ts";
 
 /** docs/examples/ is true to the code. */

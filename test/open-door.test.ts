@@ -111,6 +111,15 @@ describe("the workflows", () => {
   });
 });
 
+test("portable stories import nothing that needs the stories' Linux machine", () => {
+  const stories = readdirSync("test/portable").filter((name) => name.endsWith(".test.ts"));
+  const imported = stories.flatMap((name) =>
+    [...textOf(`test/portable/${name}`).matchAll(/ from "([^"]+)"/g)].map(([, from]) => from),
+  );
+  expect(stories.length).toBeGreaterThan(0);
+  expect(imported.filter((from) => !/^(?:node:|bun:)/.test(from ?? ""))).toEqual([]);
+});
+
 /** Its scripts run on Linux, with the tools of that system. */
 describe.skipIf(process.platform !== "linux")("the release", () => {
   const version: string = JSON.parse(textOf("package.json")).version;

@@ -80,6 +80,7 @@ const storyTests = (folder: string): [string, ...string[]] => [
 const elsewhere = [
   "./test/arrows.test.ts",
   "./test/stories/",
+  "./test/portable/",
   "./test/install/",
   "./test/vm/",
   "./test/bench/",
@@ -119,6 +120,7 @@ const tests: readonly Stage[] = [
     whole: true,
     shards: 3,
   },
+  { name: "Portable stories", command: storyTests("./test/portable/"), report: bunReport },
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
   ...packaging(),
   // Skipped with a reason if this machine cannot run another one, or with

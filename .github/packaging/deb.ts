@@ -20,10 +20,10 @@ export function makeDeb(release: Release, cpu: Cpu): string {
   rmSync(work, { recursive: true, force: true });
   mkdirSync(sources, { recursive: true });
   cpSync(join(import.meta.dirname, "debian"), join(sources, "debian"), { recursive: true });
-  layOut(release, cpu, join(sources, "tree"));
+  layOut(release, cpu, join(sources, "tree"), "vendor-completions");
   writeFileSync(join(sources, "debian/changelog"), changelog(release));
   // debhelper knows the folder for it in this release of Debian, and writes the
-  // scripts that enable and restart it.
+  // scripts that enable it.
   renameSync(join(sources, "tree", unitPath), join(sources, "debian/ngrokd.service"));
   // Without -d it would ask for a compiler, and there is nothing to compile.
   run("dpkg-buildpackage", ["-b", "-us", "-uc", "-d", "--no-pre-clean", `-a${deb}`], {

@@ -46,9 +46,8 @@ ${system("macos", "darwin")}${system("linux", "linux")}
   def caveats
     <<~EOS
       Run it as a service of the system, which needs root:
-        sudo #{opt_bin}/ngrokd set-api-key
         sudo install -m 0755 #{opt_bin}/ngrokd /usr/local/bin/ngrokd
-        sudo /usr/local/bin/ngrokd service install
+        sudo /usr/local/bin/ngrokd setup
     EOS
   end
 

@@ -9,7 +9,7 @@ export function makeRpm(release: Release, cpu: Cpu): string {
   const tree = join(work, "tree");
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
-  layOut(release, cpu, tree);
+  layOut(release, cpu, tree, "site-functions");
   for (const name of ["LICENSE", "README.md"]) copyFileSync(join(root, name), join(work, name));
   const spec = readFileSync(join(import.meta.dirname, "ngrokd.spec"), "utf8");
   writeFileSync(join(work, "ngrokd.spec"), spec);

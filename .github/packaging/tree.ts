@@ -1,13 +1,7 @@
 import { spawnSync } from "node:child_process";
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { scripts } from "../../src/cli/completion-scripts.ts";
 import { configTemplate } from "../../src/config/template.ts";
 import { packagedUnitText } from "../../src/service/packaged.ts";
 
@@ -30,6 +24,7 @@ export type Cpu = keyof typeof processors;
 export const root = join(import.meta.dirname, "..", "..");
 export const summary = "ngrok's Kubernetes-bound endpoints on this machine";
 export const unitPath = "usr/lib/systemd/system/ngrokd.service";
+const afterUpgradePath = "usr/lib/ngrokd/after-upgrade";
 export const homepage = "https://github.com/ngrokd/ngrokd";
 
 /** A version such as 0.2.0-rc.1 is older than 0.2.0 in dpkg and rpm, too. */
@@ -44,20 +39,25 @@ export function unpackProgram({ dist, version }: Release, cpu: Cpu, folder: stri
 
 /**
  * Lays out the files of a package below `folder`, apart from what dpkg and rpm
- * add themselves. Man pages and completions are in it if `make` has made them.
+ * add themselves. `zsh` is this distribution's folder for completions of zsh.
  */
-export function layOut(release: Release, cpu: Cpu, folder: string): void {
+export function layOut(release: Release, cpu: Cpu, folder: string, zsh: string): void {
   const at = (path: string): string => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     return join(folder, path);
   };
   chmodSync(unpackProgram(release, cpu, join(folder, "usr/bin")), 0o755);
   writeFileSync(at(unitPath), packagedUnitText());
+  copyFileSync(join(import.meta.dirname, "after-upgrade.sh"), at(afterUpgradePath));
+  chmodSync(at(afterUpgradePath), 0o755);
   writeFileSync(at("etc/ngrokd/config.yml"), configTemplate(), { mode: 0o600 });
   chmodSync(join(folder, "etc/ngrokd"), 0o700);
   const pages = join(release.dist, "man");
-  for (const page of existsSync(pages) ? readdirSync(pages) : [])
+  for (const page of readdirSync(pages))
     copyFileSync(join(pages, page), at(`usr/share/man/man${page.at(-1)}/${page}`));
+  writeFileSync(at("usr/share/bash-completion/completions/ngrokd"), scripts.bash);
+  writeFileSync(at(`usr/share/zsh/${zsh}/_ngrokd`), scripts.zsh);
+  writeFileSync(at("usr/share/fish/vendor_completions.d/ngrokd.fish"), scripts.fish);
 }
 
 /** Runs a tool to its end. Throws with its output if it fails. */

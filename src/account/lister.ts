@@ -18,7 +18,8 @@ export type Lister = (
  */
 interface Listing {
   readonly bound: readonly ApiEndpoint[];
-  readonly all: readonly ApiEndpoint[];
+  /** The ids of the account's endpoints. */
+  readonly all: readonly string[];
   readonly live: readonly ApiEndpoint[];
   readonly at: number;
 }
@@ -40,7 +41,7 @@ export function createLister(log: Log, now: () => number = () => performance.now
     if (bound.length === 0) return bound;
     if (last?.bound === bound && now() - last.at < lifetimeMs(last.all)) return last.live;
     try {
-      const all = await api.endpoints(signal);
+      const all = await api.endpointIds(signal);
       const isSame = last?.bound === bound && last.all === all;
       const live = isSame && last !== undefined ? last.live : living(bound, all);
       last = { bound, all, live, at: now() };
@@ -57,8 +58,7 @@ export function createLister(log: Log, now: () => number = () => performance.now
  * Pure: how long an account's list is used without a new request. For a single
  * page, no request is saved.
  */
-const lifetimeMs = (all: readonly ApiEndpoint[]): number =>
-  Math.floor(all.length / pageSize) * 10_000;
+const lifetimeMs = (all: readonly string[]): number => Math.floor(all.length / pageSize) * 10_000;
 
 /**
  * ngrok's page size. If pages have another size, it only measures the length.

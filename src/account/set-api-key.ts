@@ -84,6 +84,15 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   return { key, moved: await attempt(unmoved, () => move(key, api, to, options)) };
 }
 
+/**
+ * Resolves if ngrok accepts the key. Rejects as {@link tryAndSaveApiKey} does,
+ * and saves nothing.
+ */
+export const tryApiKey = (
+  key: ApiKey,
+  options: Pick<TryKeyOptions, "apiUrl" | "fetch" | "signal">,
+) => attempt("The key could not be checked", () => apiWith(key, options).checkKey(options.signal));
+
 /** Throws NgrokdError `usage` if the text is not an API key. */
 export function readApiKey(text: string): ApiKey {
   const key = parseApiKey(text.trim());
@@ -175,7 +184,7 @@ async function anotherAccountError(
   );
 }
 
-function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
+function apiWith(key: ApiKey, { apiUrl, fetch }: Pick<TryKeyOptions, "apiUrl" | "fetch">): Api {
   return createApi({
     url: apiUrl,
     key,

@@ -53,6 +53,10 @@ export const commands: Tree = {
     description: "Follow one name to ngrok, and show which step fails",
     of: from(() => import("./why.ts")),
   },
+  setup: {
+    description: "Set up ngrokd: asks what is missing, shows the plan, and does it",
+    of: from(() => import("./setup.ts")),
+  },
   "set-api-key": {
     description: summaries["set-api-key"],
     of: from(() => import("./set-api-key.ts")),

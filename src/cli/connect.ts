@@ -91,11 +91,17 @@ export default command({
         for (const { listener } of doors) listener.close();
       }
     } finally {
-      await session.close(hurry);
+      await (wishes.stdio
+        ? session.close(hurry)
+        : io.say.awaiting(endText(args.ephemeral), () => session.close(hurry)));
     }
     return undefined;
   },
 });
+
+/** Pure: what the end of a run waits for. */
+export const endText = (ephemeral = false): string =>
+  ephemeral ? "Deleting this run's operator at ngrok" : "Waiting for open connections";
 
 interface Wishes {
   readonly endpoints: readonly Named[];

@@ -13,6 +13,7 @@ import { insideVariable, runInside } from "../reach/inside.ts";
 import { type ProxyOptions, proxyReceiver } from "../reach/proxy.ts";
 import { openSession, type Session } from "../reach/session.ts";
 import { command, type Io, ownWayArgs, profileArg } from "./command.ts";
+import { endText } from "./connect.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { usageError } from "./flags.ts";
 import { logTo } from "./log-to.ts";
@@ -54,21 +55,23 @@ export default command({
       return noSuchCommand;
     }
     const { stop, hurry } = io;
-    const session = await openSession({
-      net: io.net,
-      env: io.env,
-      log: logTo(io.say.debug ? io.say : { ...io.say, note: () => undefined }),
-      config: args.config,
-      profile: args.profile,
-      ca: args.ca,
-      ephemeral: args.ephemeral === true,
-      own: args.own === true,
-      socket: args.socket,
-      pooled: true,
-      judged: true,
-      stop,
-      hurry,
-    });
+    const session = await io.say.awaiting("Waiting for ngrok", () =>
+      openSession({
+        net: io.net,
+        env: io.env,
+        log: logTo(io.say.debug ? io.say : { ...io.say, note: () => undefined }),
+        config: args.config,
+        profile: args.profile,
+        ca: args.ca,
+        ephemeral: args.ephemeral === true,
+        own: args.own === true,
+        socket: args.socket,
+        pooled: true,
+        judged: true,
+        stop,
+        hurry,
+      }),
+    );
     let listeners: readonly Closable[] = [];
     try {
       const begun = await begin(session, io, {
@@ -82,7 +85,7 @@ export default command({
       return await begun.exit;
     } finally {
       for (const listener of listeners) listener.close();
-      await session.close(hurry);
+      await io.say.awaiting(endText(args.ephemeral), () => session.close(hurry));
     }
   },
 });

@@ -26,11 +26,9 @@ export function groupHelp(tree: Tree, path: readonly string[], say: Say): string
   const first = [
     "",
     bold("First steps"),
-    `  ${dim("$")} ngrokd demo                  ${dim("try it: no account, no root")}`,
-    `  ${dim("$")} sudo ngrokd set-api-key      ` +
-      dim("your key, from dashboard.ngrok.com/api-keys"),
-    `  ${dim("$")} sudo ngrokd service install  ${dim("run it as a service (`serve`: in this terminal)")}`,
-    `  ${dim("$")} sudo ngrokd doctor           ${dim("check everything, with advice")}`,
+    `  ${dim("$")} ngrokd demo         ${dim("try it: no account, no root")}`,
+    `  ${dim("$")} sudo ngrokd setup   ${dim("asks what is missing, shows the plan, does it")}`,
+    `  ${dim("$")} sudo ngrokd doctor  ${dim("check everything, with advice")}`,
   ];
   return [
     ...head,

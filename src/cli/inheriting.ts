@@ -34,6 +34,8 @@ export async function inheritEverything({ net, env }: Io): Promise<Inherited> {
   const { held, problems } = await inheritedBy(net, env, process.pid);
   estate.inherit(held);
   const invitation = invitationIn(env[successorVariable]);
+  // It is for this process alone, and not for the programs that it starts.
+  delete process.env[successorVariable];
   const heritage = invitation === undefined ? undefined : await succeed(net, invitation);
   if (heritage?.invitation.way === "beside")
     estate.inherit(

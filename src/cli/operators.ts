@@ -88,7 +88,9 @@ export default command({
         io,
       );
     }
-    const failures = await prune(api, stale);
+    const failures = await say.awaiting(`Deleting ${counted(stale)} at ngrok`, () =>
+      prune(api, stale),
+    );
     say.result(
       {
         deleted: stale.map(({ id }) => id).filter((id) => !failures.has(id)),

@@ -30,7 +30,9 @@ export default command({
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
     const served = running ?? { listening: [], zones: [] };
     const { profile } = args;
-    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, served, { profile });
+    const ahead = await io.say.awaiting("Asking ngrok", () =>
+      lookAhead(io.net, { ...loaded, hostsPath }, served, { profile }),
+    );
     io.say.result({ daemon: running !== undefined, ...ahead }, () =>
       planText(ahead, { daemon: running?.network ?? "none", hostsPath }, io.say.paint),
     );

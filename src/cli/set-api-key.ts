@@ -48,11 +48,7 @@ export default command({
         hint: "a move to another account needs ngrok's answers",
       });
     const key = readApiKey(await keyFrom(args.key, io));
-    const said = offline
-      ? await keep(key, args, io)
-      : await io.say.awaiting("Waiting for ngrok to check the key", () =>
-          giveToDaemon(key, args, io),
-        );
+    const said = await giveKey(key, args, io);
     io.say.result({ saved: true, checked: !offline, message: said }, said);
     return undefined;
   },
@@ -60,6 +56,18 @@ export default command({
 
 interface Where extends ProfileArgs {
   readonly "switch-account"?: boolean | undefined;
+  readonly offline?: boolean | undefined;
+}
+
+/**
+ * Saves a key, through the daemon if one runs, and only if ngrok accepts it
+ * unless `offline` is set. Returns a sentence for the user.
+ */
+export async function giveKey(key: string, args: Where, io: Io): Promise<string> {
+  if (args.offline === true) return await keep(key, args, io);
+  return await io.say.awaiting("Waiting for ngrok to check the key", () =>
+    giveToDaemon(key, args, io),
+  );
 }
 
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
@@ -161,6 +169,11 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
         "or `ngrokd set-api-key - < key-file`",
     });
   }
+  return await askKey();
+}
+
+/** Asks on the terminal, and does not show the answer. */
+export async function askKey(): Promise<string> {
   const { default: password } = await import("@inquirer/password");
   return await password(
     { message: "ngrok API key (not shown):", mask: false },
@@ -173,7 +186,7 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
 /** Characters. A key is one line, so a longer input is a mistake. */
 const stdinLimit = 64 * 1024;
 
-async function readStdin(): Promise<string> {
+export async function readStdin(): Promise<string> {
   let text = "";
   for await (const chunk of process.stdin) {
     text += String(chunk);

@@ -7,13 +7,13 @@ import { keysOf } from "../config/profiles.ts";
 import { redactedSettings } from "../config/redact.ts";
 import type { OperationName } from "../desk/operations.ts";
 import { examine } from "../doctor/doctor.ts";
-import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
+import { fileError, readFileIfThere } from "../files/atomic.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { proxySecrets } from "../model/proxy.ts";
 import { thisManager, unitFile } from "../service/manage.ts";
 import { run } from "../service/run-command.ts";
-import { logsCommand } from "../service/service-steps.ts";
 import { bytesText, plain } from "../terminal/say.ts";
 import { table } from "../terminal/table.ts";
 import { version } from "../version.ts";
@@ -139,7 +139,7 @@ const system = () => ({
 async function serviceLog(): Promise<string> {
   const manager = thisManager();
   if ((await unitFile(manager)).kind === "none") return "ngrokd is not installed as a service";
-  const shown = logsCommand(manager, { lines: 2000, follow: false });
+  const shown = manager.logs({ lines: 2000, follow: false });
   if (!existsSync(shown[0])) return `there is no "${shown[0]}"`;
   const { out, err } = await run(shown);
   return `${out}${err}`;

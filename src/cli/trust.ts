@@ -50,7 +50,9 @@ export default command({
     const { source, folder, force = false } = args;
     const before = (path: string, content: string): Promise<void> =>
       note(path, content, args.config, io);
-    const installed = await installTrust({ source, folder, force, before, ...way });
+    const installed = await io.say.awaiting(`Reading ${source}`, () =>
+      installTrust({ source, folder, force, before, ...way }),
+    );
     io.say.result(installed, () => installed.map(installedText).join("\n"));
     return undefined;
   },

@@ -48,7 +48,7 @@ export default command({
         );
       }
       const remove = (path: string): Promise<void> => removed(path, stateFolder, io);
-      await undo(stateFolder, steps, { owners, remove });
+      await say.awaiting("Taking back", () => undo(stateFolder, steps, { owners, remove }));
       show(steps, true);
       return steps.some(({ action }) => action === "keep") ? 1 : 0;
     });

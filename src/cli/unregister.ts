@@ -93,7 +93,7 @@ async function unregister(
 async function deleteOperator(
   operatorId: string,
   { config, path, proxy }: Loaded,
-  { net }: Io,
+  { net, say }: Io,
 ): Promise<"deleted" | "gone"> {
   const alone =
     "`ngrokd unregister --local-only` removes the files on this machine, " +
@@ -116,7 +116,7 @@ async function deleteOperator(
     fetch: createFetch(net, proxy),
   });
   try {
-    await api.deleteOperator(operatorId);
+    await say.awaiting("Deleting the operator at ngrok", () => api.deleteOperator(operatorId));
     return "deleted";
   } catch (error) {
     if (isUnknownToNgrok(error)) return "gone";

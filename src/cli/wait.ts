@@ -66,7 +66,7 @@ type Look =
  * `not-running` if no daemon answers at the end. An error that time does not
  * mend ends the wait at once.
  */
-async function untilServed(
+export async function untilServed(
   wanted: readonly Wanted[],
   timeoutMs: number,
   args: ProfileArgs,

@@ -7,6 +7,7 @@ import { type Caller, createCaller } from "./caller.ts";
 import type { Fetch } from "./exchange.ts";
 import { type ListMemory, readList } from "./list.ts";
 import {
+  endpointIdOf,
   endpointOf,
   type Operator,
   type OperatorPatch,
@@ -47,8 +48,11 @@ export interface Api {
    * Items that cannot be understood become endpoints without id and URL.
    */
   boundEndpoints(operatorId: string, signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
-  /** All endpoints of the account, bound or not. */
-  endpoints(signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
+  /**
+   * The ids of all endpoints of the account, bound or not; empty for an item
+   * that cannot be understood.
+   */
+  endpointIds(signal?: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface ApiOptions {
@@ -125,12 +129,10 @@ function operatorCalls({
   };
 }
 
-type ListCalls = Pick<Api, "operators" | "boundEndpoints" | "endpoints">;
+type ListCalls = Pick<Api, "operators" | "boundEndpoints" | "endpointIds">;
 
 function listCalls(caller: Caller, memory: ListMemory): ListCalls {
   const { at, atOperator } = caller;
-  const endpointsAt = (action: string, url: URL, signal?: AbortSignal) =>
-    readList(caller, memory, { action, url, field: "endpoints", itemOf: endpointOf, signal });
   return {
     async operators(signal) {
       const operators = await readList(caller, memory, {
@@ -143,12 +145,20 @@ function listCalls(caller: Caller, memory: ListMemory): ListCalls {
       return operators.filter((item) => item !== undefined);
     },
     boundEndpoints: async (id, signal) =>
-      endpointsAt(
-        `Cannot list the endpoints bound to ${quote(id)}`,
-        atOperator(id, "/bound_endpoints"),
+      readList(caller, memory, {
+        action: `Cannot list the endpoints bound to ${quote(id)}`,
+        url: atOperator(id, "/bound_endpoints"),
+        field: "endpoints",
+        itemOf: endpointOf,
         signal,
-      ),
-    endpoints: (signal) =>
-      endpointsAt("Cannot list the account's endpoints", at("/endpoints"), signal),
+      }),
+    endpointIds: (signal) =>
+      readList(caller, memory, {
+        action: "Cannot list the account's endpoints",
+        url: at("/endpoints"),
+        field: "endpoints",
+        itemOf: endpointIdOf,
+        signal,
+      }),
   };
 }

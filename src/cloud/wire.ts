@@ -78,15 +78,12 @@ export function operatorOf(json: unknown): Operator | undefined {
 export function endpointOf(item: unknown): ApiEndpoint {
   const found = endpointShape.safeParse(item).data;
   if (found === undefined) return { id: "", url: "", proto: "" };
-  const { id, url, public_url, proto, scheme, name, description } = found;
-  return {
-    id,
-    url: url || public_url,
-    proto: proto || scheme,
-    name: name || undefined,
-    description: description || undefined,
-  };
+  const { id, url, public_url, proto, scheme } = found;
+  return { id, url: url || public_url, proto: proto || scheme };
 }
+
+/** The id of an endpoint; empty if the item cannot be understood. */
+export const endpointIdOf = (item: unknown): string => idShape.safeParse(item).data?.id ?? "";
 
 /**
  * `host[:port]` as `host:port`, with the default port 443. Undefined if it
@@ -109,9 +106,8 @@ const endpointShape = z.object({
   public_url: shortText(2100),
   proto: shortText(40),
   scheme: shortText(40),
-  name: shortText(300),
-  description: shortText(300),
 });
+const idShape = endpointShape.pick({ id: true });
 
 const noBinding = { endpoint_selectors: [], ingress_endpoint: "", cert: { cert: "" } };
 const operatorShape = z.object({

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
-import { errnoOf } from "../files/atomic.ts";
 import { stampIn } from "../files/stamp.ts";
+import { errnoOf } from "../model/errno.ts";
 
 export interface FileWatch {
   /**

@@ -12,10 +12,16 @@ const mostBytes = 64 * 1024;
 export async function keyOfFile(env: Env): Promise<string | undefined> {
   const path = env.NGROK_API_KEY_FILE;
   if (!path || env.NGROK_API_KEY) return undefined;
+  return await keyIn(
+    path,
+    "NGROK_API_KEY_FILE names it; write the key into it, or unset the variable",
+  );
+}
+
+/** Rejects with `config` and this hint if the file has no key. */
+export async function keyIn(path: string, hint: string): Promise<string> {
   const text = await readFileIfThere(path, mostBytes);
   if (text !== undefined && text.trim() !== "") return text;
   const why = text === undefined ? "there is no such file" : "it is empty";
-  throw new NgrokdError("config", `Cannot read the API key in "${path}": ${why}`, {
-    hint: "NGROK_API_KEY_FILE names it; write the key into it, or unset the variable",
-  });
+  throw new NgrokdError("config", `Cannot read the API key in "${path}": ${why}`, { hint });
 }

@@ -1,9 +1,11 @@
 /** config/ reads, checks, shows and changes the configuration file. */
+
 import { closeSync, constants, createReadStream, openSync, readSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { errnoOf, fileError } from "../files/atomic.ts";
+import { fileError } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
 import { keyOfFile } from "./key-file.ts";
@@ -21,6 +23,8 @@ export interface LoadOptions {
   readonly env: Env;
   /** Settings from the command line; undefined if a flag is missing. */
   readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
+  /** Counts instead of the text in the file, such as a draft of it. */
+  readonly draft?: string | undefined;
 }
 
 export type { Loaded, Origin } from "./loaded.ts";
@@ -52,9 +56,10 @@ export interface Inspection {
  * As {@link loadConfig}, but returns the problems. Rejects only if the file
  * cannot be read at all.
  */
-export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Promise<Inspection> {
+export async function inspectConfig(options: LoadOptions): Promise<Inspection> {
+  const { file, env, flags = {}, draft } = options;
   const { path, origin } = configPath(file, env);
-  const source = await readConfigFile(path);
+  const source = draft === undefined ? await readConfigFile(path) : { text: draft, mode: 0o600 };
   if (source === undefined && origin !== "default") throw missingConfig(path);
   const reading = parseConfig(source?.text ?? "", path);
   const exists = source !== undefined;

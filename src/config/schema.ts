@@ -208,6 +208,15 @@ const ownShape = {
         "--early-data HOST` tries whether ngrok's ingress supports it.",
       allowed: "off or on",
     }),
+    workers: setting(z.union([z.literal("auto"), z.int().min(1).max(32)]).default(1), {
+      description:
+        "How many processes carry connections. With 1 the daemon does it itself. With more, each " +
+        "worker uses a core of its own, and no other work of the daemon delays a byte; each takes " +
+        "some 40 MB of memory. auto is 1 on at most two cores, and otherwise one less than the " +
+        "cores, at most 4. Linux only.",
+      allowed: "auto, or a whole number, 1 to 32",
+      needsRestart: true,
+    }),
     reserved_ports: setting(z.array(z.int().min(1).max(65_535)).default([22]).readonly(), {
       description:
         "Ports that no endpoint gets: while one is served, a program such as sshd cannot be " +

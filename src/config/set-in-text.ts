@@ -1,10 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Document, isAlias, isMap, isScalar, type Node, type YAMLMap } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type YAMLMap } from "yaml";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { withValueAt } from "./value-at.ts";
 import { parseYaml, stepsTo } from "./yaml.ts";
 
 export type Single = string | number | boolean;
+/** A list is written in one line. */
+export type Value = Single | readonly unknown[];
 
 /**
  * Pure: a YAML text with one value changed. Only the characters of that value
@@ -15,7 +17,7 @@ export type Single = string | number | boolean;
 export function setValueInText(
   text: string,
   path: readonly string[],
-  value: Single,
+  value: Value,
 ): Parsed<string> {
   const before = parseYaml(text);
   if (!before.ok)
@@ -45,7 +47,7 @@ function changeFor(
   document: Document.Parsed,
   text: string,
   path: readonly string[],
-  value: Single,
+  value: Value,
 ): Change | undefined {
   const steps = stepsTo(document, path);
   const { key, value: node } = steps.at(-1) ?? {};
@@ -75,9 +77,12 @@ function replaceValue(
   node: Node | undefined,
   insert: string,
 ): Change | undefined {
-  if ((!isScalar(node) && !isAlias(node)) || !node.range) return undefined;
+  const isFlowList = isSeq(node) && node.flow === true;
+  if ((!isScalar(node) && !isAlias(node) && !isFlowList) || !node.range) return undefined;
   const [start, end] = node.range;
   const old = text.slice(start, end);
+  // A comment inside would be lost.
+  if (isFlowList && old.includes("#")) return undefined;
   if (old === "") {
     // `key:` without a value, perhaps with a comment. Insert right after the
     // colon, since the range of the empty node is that of the next token.
@@ -122,13 +127,13 @@ function indentOf(text: string, node: Node | undefined): string {
   return /^\ufeff?( *)/.exec(text.slice(start))?.[1] ?? "";
 }
 
-const flowPair = (path: readonly string[], value: Single): string =>
+const flowPair = (path: readonly string[], value: Value): string =>
   path.reduceRight(
     (inner, name, i) => `${nameCode(name)}: ${i === path.length - 1 ? inner : `{ ${inner} }`}`,
     code(value),
   );
 
-function blockPair(path: readonly string[], value: Single, indent: string, eol: string): string {
+function blockPair(path: readonly string[], value: Value, indent: string, eol: string): string {
   const lines = path.map((name, i) => `${indent}${"  ".repeat(i)}${nameCode(name)}:`);
   return `${lines.join(eol)} ${code(value)}${eol}`;
 }
@@ -136,7 +141,7 @@ function blockPair(path: readonly string[], value: Single, indent: string, eol: 
 const nameCode = (name: string): string => (/^[a-z][a-z_]*$/i.test(name) ? name : code(name));
 
 /** JSON is valid YAML, except that YAML escapes a few more characters. */
-const code = (value: Single): string =>
+const code = (value: Value): string =>
   JSON.stringify(value).replaceAll(
     /[\x7f-\x9f\u2028\u2029\ufeff]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -1,15 +1,23 @@
 import { lstat, open, readlink, realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { nameAside } from "../files/aside.ts";
+import { ensureWritableFolder, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { defaultProfile } from "../model/profile.ts";
 import { readConfigFile } from "./load.ts";
 import { wrongValues } from "./parse.ts";
 import { needsRoot } from "./problem.ts";
 import { configSchema, type SettingKey } from "./schema.ts";
-import { type Single, setValueInText } from "./set-in-text.ts";
+import { setValueInText, type Value } from "./set-in-text.ts";
 import { configTemplate } from "./template.ts";
 import { valueAt, withValueAt } from "./value-at.ts";
+
+/** A setting, and the value that it shall have. */
+export interface Wish {
+  readonly key: SettingKey;
+  readonly value: Value;
+}
 
 /**
  * Changes one setting of a profile in the configuration file, and keeps every
@@ -19,28 +27,68 @@ import { valueAt, withValueAt } from "./value-at.ts";
  * value is not allowed, or the file has no safe place for it), `permission` or
  * `state`.
  */
-export async function setConfigValue(
+export const setConfigValue = (
   path: string,
   key: SettingKey,
-  value: Single,
+  value: Value,
+  profile = defaultProfile,
+): Promise<void> => setConfigValues(path, [{ key, value }], profile);
+
+/** The same for several settings, all of them or none. */
+export async function setConfigValues(
+  path: string,
+  wishes: readonly Wish[],
   profile = defaultProfile,
 ): Promise<void> {
-  const below = profile === defaultProfile ? [] : ["profiles", profile];
-  const keyPath = [...below, ...key.split(".")];
-  const wanted = withValueAt({}, keyPath, value);
-  const [wrong] = wrongValues(wanted, () => ({ source: path }));
-  if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
-  const canonical = valueAt(configSchema.parse(wanted), keyPath) as Single;
   const target = await targetOf(path);
   const old = await readConfigFile(target);
-  const newText = setValueInText(old?.text ?? configTemplate(), keyPath, canonical);
-  if (!newText.ok) {
+  const text = withWishes(old?.text, wishes, path, profile);
+  await writeConfig(target, text, old !== undefined);
+}
+
+/** Writes the text of a configuration, whose links have been followed. */
+async function writeConfig(target: string, text: string, exists: boolean): Promise<void> {
+  // The file may be a mount of its own in a read-only folder.
+  if (!exists) await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
+  await writeFileAtomic(target, text, { mode: 0o600 }).catch(needsRoot);
+}
+
+/**
+ * Pure: the text of a configuration with the settings as wished; without a
+ * text, the template's. Throws NgrokdError `config`.
+ */
+export function withWishes(
+  text: string | undefined,
+  wishes: readonly Wish[],
+  path: string,
+  profile = defaultProfile,
+): string {
+  const below = profile === defaultProfile ? [] : ["profiles", profile];
+  return wishes.reduce((text, { key, value }) => {
+    const keyPath = [...below, ...key.split(".")];
+    const wanted = withValueAt({}, keyPath, value);
+    const [wrong] = wrongValues(wanted, () => ({ source: path }));
+    if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
+    const canonical = valueAt(configSchema.parse(wanted), keyPath) as Value;
+    const newText = setValueInText(text, keyPath, canonical);
+    if (newText.ok) return newText.value;
     const hint = "set it by hand, with `ngrokd config edit`";
     throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${newText.reason}`, { hint });
-  }
-  // The file may be a mount of its own in a read-only folder.
-  if (old === undefined) await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
-  await writeFileAtomic(target, newText.value, { mode: 0o600 }).catch(needsRoot);
+  }, text ?? configTemplate());
+}
+
+/**
+ * Copies a configuration that cannot be used to a file beside it, and puts the
+ * template in its place. Returns the path of the copy. Rejects with NgrokdError
+ * `permission` or `state`.
+ */
+export async function setConfigAside(path: string, now: Date): Promise<string> {
+  const target = await targetOf(path);
+  const old = await readConfigFile(target);
+  const aside = await nameAside(target, now);
+  await writeFileAtomic(aside, old?.text ?? "", { mode: 0o600 }).catch(needsRoot);
+  await writeConfig(target, configTemplate(), old !== undefined);
+  return aside;
 }
 
 /**

@@ -3,8 +3,9 @@ import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import * as z from "zod/mini";
-import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
+import { fileError, rootHint } from "../files/atomic.ts";
 import { groupIn } from "../model/access.ts";
+import { errnoOf } from "../model/errno.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, printable, unparsed } from "../model/parsed.ts";
@@ -147,6 +148,7 @@ export async function adoptControlServer(
   if (readers === "all" && !isOpen) log.warn(notOpened);
   // Never wider: the daemon before this one may not tell its clients apart.
   if (readers !== "all" || !isOpen) await chmod(path, 0o660);
+  else if (((await lstat(path)).mode & forOthers) !== forOthers) log.warn(notYetOpened, later);
   const listener = await net.adopt(fd, onConn);
   return await serverOf(listener, path);
 }
@@ -178,6 +180,12 @@ function createDesk(options: ControlOptions): {
     );
   return { gate, onConn };
 }
+
+/** The mode's bits of all users. */
+const forOthers = 0o006;
+const notYetOpened =
+  "`server.socket_read: all` has no effect yet: a handover opens no socket wider";
+const later = { hint: "`sudo ngrokd service restart --full` opens it again" };
 
 const notOpened =
   "`server.socket_read: all` has no effect: this system does not tell who uses the control socket";

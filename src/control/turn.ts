@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { link, readdir, rename, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errnoOf } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";

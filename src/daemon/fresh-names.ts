@@ -7,7 +7,7 @@ import {
   recordOf,
   targetsOf,
 } from "../exposure/expose.ts";
-import { addressesOf, type Doorway, type Target } from "../exposure/exposure.ts";
+import { addressesOf, type Doorway, type NameRecord, type Target } from "../exposure/exposure.ts";
 import type { Ground } from "../exposure/ground.ts";
 import { adding, placesFor, removing } from "../exposure/share.ts";
 import type { Link } from "../machine/link/link.ts";
@@ -57,13 +57,15 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
   return {
     settle({ assignment, exposure, wildcards }, { policy, ground }) {
       let supply: Supply | undefined;
+      // Without a wildcard no name is opened, and nothing has to be kept.
+      const wanted = wildcards.length === 0 ? [] : [...exposure.names, ...exposure.asked];
       state = {
         wildcards,
         policy,
         ground,
         // Most reconciles have no wildcard, or no fresh name after them.
         get supply() {
-          supply ??= supplyAfter(assignment, exposure, policy, ground);
+          supply ??= supplyAfter(assignment, wanted, policy, ground);
           return supply;
         },
       };
@@ -98,12 +100,11 @@ interface State {
 
 function supplyAfter(
   assignment: Assignment,
-  { names, asked }: ExposureResult["exposure"],
+  names: readonly NameRecord[],
   { pins }: Policy,
   { range }: Ground,
 ): Supply {
-  const wanted = new Set([...names, ...asked].map(({ host }) => host));
-  return createSupply(assignment, wanted, range, pins);
+  return createSupply(assignment, new Set(names.map(({ host }) => host)), range, pins);
 }
 
 const fullText = (most: number): string =>

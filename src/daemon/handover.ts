@@ -12,7 +12,7 @@ import { createLeaving, type Leaving } from "../handover/leaving.ts";
 import { socketGroup } from "../model/access.ts";
 import { NgrokdError } from "../model/error.ts";
 import { comeIntoHeritage, type LiveInheritance } from "./inheritance.ts";
-import { estateFacts, type Known } from "./leave.ts";
+import { estateFacts, type Known, nothingKnown } from "./leave.ts";
 import type { Parts } from "./parts.ts";
 
 /** How this daemon hands over to the next one. */
@@ -26,7 +26,7 @@ export interface Handover {
 export function createHandover(parts: Parts): Handover {
   const { options, settings, serving, relay } = parts;
   const { net, log, inheritance, starter } = options;
-  let known: Known = new Map();
+  let known = nothingKnown();
   const leaving = createLeaving({
     net,
     way: starter?.way ?? "beside",

@@ -3,6 +3,7 @@ import type { Estate } from "../handover/estate.ts";
 import { isDoor } from "../handover/handover.ts";
 import type { AccountFacts, Meters } from "../handover/protocol.ts";
 import type { Heritage } from "../handover/succeeding.ts";
+import type { History } from "../history/history.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Meter } from "../model/meter.ts";
 import { addChange, meterFrom } from "../model/meter-change.ts";
@@ -55,7 +56,7 @@ export function createInheritance(estate: Estate, heritage: Heritage | undefined
  */
 export async function comeIntoHeritage(
   inheritance: LiveInheritance,
-  { relay, accounts }: { relay: Relay; accounts: Accounts },
+  { relay, accounts, history }: { relay: Relay; accounts: Accounts; history: History },
 ): Promise<void> {
   const { heritage, estate } = inheritance;
   if (heritage === undefined) return;
@@ -72,8 +73,9 @@ export async function comeIntoHeritage(
   addChange(strangers, meterFrom(facts.strangers));
   addChange(departed, meterFrom(facts.departed));
   const active = activeIn(facts.meters);
-  await heritage.ready(version, ({ open, meters }) => {
+  await heritage.ready(version, ({ open, meters, history: later }) => {
     add(inheritance, meters);
+    if (later !== undefined) history.hear(later);
     note(active, meters);
     inheritance.predecessor = open > 0 ? { pid: facts.pid, connections: open } : undefined;
     if (open > 0) return;

@@ -3,6 +3,7 @@ import { lastListText } from "../cloud/last-list.ts";
 import type { Health } from "../desk/health-life.ts";
 import type { Successor } from "../handover/leaving.ts";
 import { type EstateFacts, type Meters, protocolVersion } from "../handover/protocol.ts";
+import { fromStart, isEmpty, type Mark } from "../history/legacy.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
 import { addChange, changeOf, copyOf, isNothing } from "../model/meter-change.ts";
 import { moment, msBetween } from "../model/moment.ts";
@@ -13,18 +14,24 @@ import type { Parts } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
 import { drainMs, type Running } from "./stop.ts";
 
-/** The traffic that a successor knows. */
-export type Known = Map<string, { readonly meter: Meter; told: Meter }>;
+/** What a successor knows of the traffic. */
+export interface Known {
+  readonly meters: Map<string, { readonly meter: Meter; told: Meter }>;
+  history: Mark;
+}
 
-/** What a successor needs, and the traffic that it then knows. */
+export const nothingKnown = (): Known => ({ meters: new Map(), history: fromStart });
+
+/** What a successor needs, and what it then knows of the traffic. */
 export function estateFacts(parts: Parts): { facts: EstateFacts; known: Known } {
-  const { relay, accounts, options } = parts;
-  const known: Known = new Map(
+  const { relay, accounts, options, history } = parts;
+  const { legacy, mark } = history.passOn(fromStart);
+  const all: Known["meters"] = new Map(
     [...relay.meters()].map(([key, meter]) => [key, { meter, told: copyOf(meter) }]),
   );
   const { strangers, departed } = relay.stats();
   const unused = createMeter();
-  const meters = [...known].filter(([, { told }]) => !isNothing(changeOf(unused, told)));
+  const meters = [...all].filter(([, { told }]) => !isNothing(changeOf(unused, told)));
   const facts: EstateFacts = {
     protocol: protocolVersion,
     version,
@@ -35,8 +42,9 @@ export function estateFacts(parts: Parts): { facts: EstateFacts; known: Known } 
     meters: Object.fromEntries(meters.map(([key, { told }]) => [key, told])),
     strangers: copyOf(strangers),
     departed: copyOf(departed),
+    history: legacy,
   };
-  return { facts, known };
+  return { facts, known: { meters: all, history: mark } };
 }
 
 function accountFacts({ serving }: Parts, { name, board, account }: Member) {
@@ -148,7 +156,7 @@ async function predecessorOf(
   if (inheritance?.heritage === undefined) return;
   const { heritage } = inheritance;
   inheritance.take = (key, change) => {
-    const entry = known.get(key);
+    const entry = known.meters.get(key);
     if (entry === undefined) relay.add(key, change);
     else addChange(entry.meter, change);
   };
@@ -175,7 +183,7 @@ const reportMs = 500;
 
 /** Tells the successor what happens on the connections here, until the end. */
 async function report(
-  { relay, options }: Parts,
+  { relay, options, history }: Parts,
   successor: Successor,
   known: Known,
   ended: AbortSignal,
@@ -184,11 +192,13 @@ async function report(
   for (let isLast = false; !isLast; ) {
     await sleep(told < 0 ? 0 : reportMs, undefined, { signal: ended }).catch(() => undefined);
     isLast = ended.aborted;
-    const meters = changes(known);
+    const meters = changes(known.meters);
+    const { legacy, mark } = history.passOn(known.history);
+    known.history = mark;
     const open = relay.stats().open + (options.inheritance?.predecessor?.connections ?? 0);
-    if (open === told && Object.keys(meters).length === 0) continue;
+    if (open === told && Object.keys(meters).length === 0 && isEmpty(legacy)) continue;
     told = open;
-    const sent = await successor.report({ open, meters }).then(
+    const sent = await successor.report({ open, meters, history: legacy }).then(
       () => true,
       () => false,
     );
@@ -197,7 +207,7 @@ async function report(
 }
 
 /** What has happened since the last report. */
-function changes(known: Known): Meters {
+function changes(known: Known["meters"]): Meters {
   const changed: Meters = {};
   for (const [key, entry] of known) {
     const change = changeOf(entry.told, entry.meter);

@@ -46,15 +46,17 @@ export function wordNow(
   const [only, ...others] = accounts;
   if (others.length === 0) return (subject) => byWord(subject, rules(only?.account));
   const all = accounts.map(({ account, listed }) => {
-    return { rules: rules(account), subjects: new Set(subjectsIn(listed)) };
+    return { rules: rules(account), subjects: subjectsIn(listed) };
   });
   return (subject) => {
-    const words = all
-      .filter(({ subjects }) => subjects.has(subject))
-      .map((one) => byWord(subject, one.rules));
-    return words.includes(undefined)
-      ? undefined
-      : (words.find((word) => word?.kind === "served") ?? words[0]);
+    let found: ReturnType<Word>;
+    for (const one of all) {
+      if (!one.subjects.has(subject)) continue;
+      const word = byWord(subject, one.rules);
+      if (word === undefined) return undefined;
+      if (found?.kind !== "served") found = word.kind === "served" ? word : (found ?? word);
+    }
+    return found;
   };
 }
 
@@ -80,31 +82,44 @@ export function namesBelow({ dns, names }: Config, asked: ReadonlySet<Hostname>)
   };
 }
 
-/** The names that are decided for these endpoints. */
+/** The names that are decided for these endpoints; the same set each time. */
 export function subjectsOf(
   accounts: readonly Pick<AccountEndpoints, "listed">[],
-): readonly Subject[] {
-  const [first, ...more] = accounts.map(({ listed }) => subjectsIn(listed));
-  return more.length === 0 ? (first ?? []) : [...new Set([first ?? [], ...more].flat())];
+): ReadonlySet<Subject> {
+  const lists = accounts.map(({ listed }) => listed);
+  const [first, ...more] = lists;
+  if (first === undefined) return new Set();
+  if (more.length === 0) return subjectsIn(first);
+  const before = together.get(first);
+  if (before !== undefined && lists.every((list, i) => list === before.lists[i]))
+    return before.subjects;
+  const subjects = new Set(lists.flatMap((list) => [...subjectsIn(list)]));
+  together.set(first, { lists, subjects });
+  return subjects;
 }
 
 /** The zones of all wildcards. */
 export const zonesOf = (accounts: readonly Pick<AccountEndpoints, "listed">[]): Hostname[] =>
   accounts.flatMap(({ listed }) => bindingsOf(listed).wildcards.map(({ zone }) => zone));
 
-/** A list stays the same object from pass to pass. */
-const known = new WeakMap<readonly ApiEndpoint[], readonly Subject[]>();
+type List = readonly ApiEndpoint[];
 
-function subjectsIn(listed: readonly ApiEndpoint[]): readonly Subject[] {
+/** A list stays the same object from pass to pass. */
+const known = new WeakMap<List, ReadonlySet<Subject>>();
+/** The lists of several accounts, by the first of them. */
+const together = new WeakMap<
+  List,
+  { readonly lists: readonly List[]; readonly subjects: ReadonlySet<Subject> }
+>();
+
+function subjectsIn(listed: List): ReadonlySet<Subject> {
   const before = known.get(listed);
   if (before !== undefined) return before;
   const { bindings, wildcards } = bindingsOf(listed);
-  const subjects = [
-    ...new Set<Subject>([
-      ...bindings.map(({ host }) => host),
-      ...wildcards.map(({ zone }) => `*.${zone}`),
-    ]),
-  ];
+  const subjects = new Set<Subject>([
+    ...bindings.map(({ host }) => host),
+    ...wildcards.map(({ zone }) => `*.${zone}`),
+  ]);
   known.set(listed, subjects);
   return subjects;
 }

@@ -122,14 +122,23 @@ const noZones = (): OpenZones => ({
   ipv6: false,
 });
 
+/** The tables are made when a question comes, and most daemons get none. */
 function zonesOf({ names, asked, zones }: Shown, ground: Ground): OpenZones {
   const records: readonly NameRecord[] = [...names, ...asked];
   const isVirtual = ground.kind === "virtual";
+  let byName: OpenZones["names"] | undefined;
+  let byAddress: OpenZones["pointers"] | undefined;
   return {
-    names: new Map(records.map((record) => [record.host, addressesOf(record)])),
+    get names() {
+      byName ??= new Map(records.map((record) => [record.host, addressesOf(record)]));
+      return byName;
+    },
     wildcards: zones,
-    // The aliases of a host come after it, and do not hide it.
-    pointers: new Map(records.toReversed().map(({ host, ip }) => [ip, host])),
+    get pointers() {
+      // The aliases of a host come after it, and do not hide it.
+      byAddress ??= new Map(records.toReversed().map(({ host, ip }) => [ip, host]));
+      return byAddress;
+    },
     // The rest of 127.0.0.0/8 belongs to others.
     ranges: isVirtual ? [ground.range] : [],
     ipv6: isVirtual && ground.range6 !== undefined,

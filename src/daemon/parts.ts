@@ -1,4 +1,5 @@
 import { createGuard, type Guard } from "../access/guard.ts";
+import { createOwnAddresses } from "../access/own-addresses.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { ingressSettings } from "../account/ingress-settings.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
@@ -13,14 +14,12 @@ import { stateFolderOf } from "../files/state-folder.ts";
 import type { Child } from "../handover/leaving.ts";
 import type { Way } from "../handover/protocol.ts";
 import { createHistory, type History } from "../history/history.ts";
-import { createOwnIdentity } from "../ingress/own-identity.ts";
 import { createInspector, type Inspector } from "../inspect/inspect.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
 import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
 import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
-import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { createCanary } from "../machine/resolver/canary.ts";
 import { createResolver } from "../machine/resolver/resolver.ts";
 import { wantedPorts } from "../machine/wanted-ports.ts";
@@ -29,15 +28,15 @@ import type { Ip } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
 import { createNames, type Names, type NamesDeps } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
-import { memoryLimit } from "../net/memory.ts";
-import { addressText, type Net } from "../net/types.ts";
+import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
-import { createRelay, type Relay, type RelayOptions } from "../relay/relay.ts";
+import type { Program } from "../workers/process.ts";
 import { type Accounts, createAccounts, type Member } from "./accounts.ts";
 import type { LiveInheritance } from "./inheritance.ts";
 import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
-import { inspectSettings, relayLimits } from "./relay-settings.ts";
+import { relayOf, type SpreadRelay } from "./relay.ts";
+import { inspectSettings } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";
@@ -56,6 +55,8 @@ export interface DaemonOptions {
   readonly inheritance?: LiveInheritance | undefined;
   /** Starts programs that take over; without it there is no handover. */
   readonly starter?: Starter | undefined;
+  /** The program of a worker; by default this one. */
+  readonly worker?: Program | undefined;
   /** Called with every published state but the first. */
   readonly onState?: (state: State) => void;
 }
@@ -79,7 +80,7 @@ export interface Parts {
   readonly guard: Guard;
   readonly history: History;
   readonly inspector: Inspector;
-  readonly relay: Relay;
+  readonly relay: SpreadRelay;
   readonly machine: Machine;
   readonly names: Names;
   readonly naming: Naming;
@@ -94,8 +95,7 @@ export interface Parts {
  */
 export async function createParts(options: DaemonOptions): Promise<Parts> {
   const { net, log, loaded, keepSecret } = options;
-  const { config } = loaded;
-  const stateFolder = stateFolderOf(config.server);
+  const stateFolder = stateFolderOf(loaded.config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
@@ -107,25 +107,16 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
       for (const member of accounts.all) tellRelay({ trust, relay, accounts }, member);
     },
   });
-  const limits = relayLimits(config);
   const hasAddress = createOwnAddresses();
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
   const guard = guardOf(net, current, isOwn);
   const history = createHistory();
+  const legacy = options.inheritance?.heritage?.facts.history;
+  if (legacy !== undefined) history.inherit(legacy);
   const inspector = createInspector(() => inspectSettings(current().config));
-  const relay = createRelay({
-    net,
-    log,
-    accounts: [],
-    limits,
-    room: net.descriptors.room,
-    memory: memoryLimit(),
-    guard,
-    recorder: history,
-    tap: tapOf(inspector),
-    identity: identityOf(guard, current),
-  });
+  const ground = (): Link["ground"] => link.ground;
+  const relay = await relayOf(options, { loaded: current, guard, history, inspector, ground });
   const machine = machineOf(options, stateFolder);
   const link = linkOf(options, { loaded: current, stateFolder, machine });
   const naming: Naming = namingOf(options, {
@@ -214,19 +205,6 @@ function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boo
     },
   });
 }
-
-function identityOf(guard: Guard, loaded: () => Loaded): NonNullable<RelayOptions["identity"]> {
-  const own = createOwnIdentity(() => loaded().config.identity);
-  return (uid) => own(uid === undefined ? undefined : (guard.nameOf(uid) ?? String(uid)));
-}
-
-/** TLS is never opened, so only plain HTTP can be read. */
-const tapOf =
-  (inspector: Inspector): NonNullable<RelayOptions["tap"]> =>
-  ({ remote }, { proto, key, host }) =>
-    proto === "http"
-      ? inspector.reader({ endpoint: key, host, client: addressText(remote) })
-      : undefined;
 
 function namesOf(
   parts: Pick<NamesDeps, "stateFolder" | "changed" | "log"> & {

@@ -130,6 +130,7 @@ const memberMetricFacts = (
 export function factsOf(parts: Parts): DaemonFacts {
   const { options, relay, naming, link, accounts } = parts;
   const { limit, ingress, strangers, departed } = relay.stats();
+  const workers = relay.workers ?? [];
   return {
     runtime: options.net.runtime,
     network: networkFacts(link.ground),
@@ -138,7 +139,11 @@ export function factsOf(parts: Parts): DaemonFacts {
     departed,
     limit,
     fileLimit: options.net.descriptors.limit,
-    turnedAway: options.net.descriptors.turnedAway,
+    turnedAway: workers.reduce(
+      (sum, one) => sum + one.turnedAway,
+      options.net.descriptors.turnedAway,
+    ),
+    workers: relay.workers?.map(({ turnedAway: _, ...worker }) => worker),
     dns: naming.report,
     predecessor: options.inheritance?.predecessor,
     ...scheduleOf(accounts.all),

@@ -68,7 +68,7 @@ function optionsFor(
     ],
     scales: { y: { range: (_, _low, high) => [0, (high ?? 0) > 0 ? high * 1.1 : 1] } },
     series: [
-      { label: "", value: (_, at) => (at === null ? "" : hourAndMinute(at)) },
+      { label: "Time", value: (_, at) => (at === null ? "now" : hourAndMinute(at)) },
       ...lines.map(({ label, color, isFilled = false }) => ({
         label,
         stroke: colorOf(div, color),
@@ -76,7 +76,9 @@ function optionsFor(
         width: 1.5,
         spanGaps: false,
         points: { show: true, size: 4, fill: colorOf(div, color) },
-        value: (_: UPlot, value: number | null) => shown(value),
+        // Without a pointer over the chart, the legend has the newest values.
+        value: (plot: UPlot, value: number | null, line: number, at: number | null) =>
+          shown(at === null ? (plot.data[line]?.at(-1) ?? null) : value),
       })),
     ],
   };

@@ -82,17 +82,33 @@ interface ConnectionsProps {
   readonly connections: Connections;
   /** Only those of this `host:port`. */
   readonly endpoint: string | undefined;
+  /** Only those of this profile; empty for all. */
+  readonly profile: string;
+  readonly hasProfiles: boolean;
 }
 
-export function ConnectionList({ connections, endpoint }: ConnectionsProps) {
+const profileColumn: Column<Connection> = {
+  name: "Profile",
+  kind: "profile",
+  cell: ({ profile }) => profile,
+};
+const columnsWithProfile = columns.flatMap((column) =>
+  column.name === "Client" ? [profileColumn, column] : [column],
+);
+
+export function ConnectionList(props: ConnectionsProps) {
+  const { connections, endpoint, profile, hasProfiles } = props;
   const rows = connections.connections.filter(
-    (one) => endpoint === undefined || one.endpoint === endpoint,
+    (one) =>
+      (endpoint === undefined || one.endpoint === endpoint) &&
+      (profile === "" || one.profile === profile),
   );
+  const only = [endpoint ?? "", profile].filter((one) => one !== "").join(", ");
   const tools = (
     <>
       <span class="soft">
         {count(connections.open)} open, {count(connections.ended)} ended
-        {endpoint !== undefined && ` · only ${endpoint}`}
+        {only !== "" && ` · only ${only}`}
       </span>
       <span class="key tools" aria-hidden="true">
         {ofKey.map((phase) => (
@@ -110,7 +126,8 @@ export function ConnectionList({ connections, endpoint }: ConnectionsProps) {
         id="connections"
         label="Connections"
         empty="There was no connection yet."
-        {...{ columns, rows }}
+        columns={hasProfiles ? columnsWithProfile : columns}
+        rows={rows}
         keyOf={({ id }) => String(id)}
         chosen={undefined}
         choose={() => undefined}

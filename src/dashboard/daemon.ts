@@ -81,6 +81,8 @@ export function follow(): Following {
       return () => listeners.delete(listener);
     },
     start() {
+      // This page has come with a session.
+      opened.postMessage("");
       listen(
         (event) => {
           set(withEvent(daemon, event));
@@ -105,8 +107,12 @@ function isMoving({ connections, traffic }: Daemon): boolean {
   return connections.open > 0 || [...up.slice(-2), ...down.slice(-2)].some((n) => n > 0);
 }
 
+/** Tells the other tabs of this browser that there is a session. */
+const opened = new BroadcastChannel("opened");
+
 /** A browser begins again by itself after a loss, but not after a refusal. */
 function listen(onEvent: (event: Event) => void, onLink: (link: Link) => void): void {
+  const again = (): void => listen(onEvent, onLink);
   const source = new EventSource("/api/v1/events");
   source.onopen = () => onLink("live");
   source.onmessage = ({ data }) => onEvent(JSON.parse(data) as Event);
@@ -114,10 +120,11 @@ function listen(onEvent: (event: Event) => void, onLink: (link: Link) => void): 
     onLink("lost");
     if (source.readyState !== EventSource.CLOSED) return;
     ask("health").then(
-      () => setTimeout(listen, leastMs, onEvent, onLink),
+      () => setTimeout(again, leastMs),
       (error: Error) => {
-        if (error.message === "locked") onLink("locked");
-        else setTimeout(listen, 3 * leastMs, onEvent, onLink);
+        if (error.message !== "locked") return setTimeout(again, 3 * leastMs);
+        onLink("locked");
+        opened.addEventListener("message", again, { once: true });
       },
     );
   };

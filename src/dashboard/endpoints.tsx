@@ -2,7 +2,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { Spark } from "./chart.tsx";
 import type { Daemon } from "./daemon.ts";
-import { Panel, Sentence } from "./panels.tsx";
+import { Panel, profilesOf, Sentence } from "./panels.tsx";
 import { type Column, type Order, Rows, sorted } from "./rows.tsx";
 import { ago, bytes, count, milliseconds } from "./text.ts";
 
@@ -11,7 +11,8 @@ const nameOf = ({ hostname, url }: ListItem): string => (hostname === "" ? url :
 const targetOf = ({ hostname, port }: ListItem): string => `${hostname}:${port}`;
 const reasonIn = ({ reason, warning }: ListItem): string => reason || warning;
 
-function columnsWith({ traffic }: Daemon): readonly Column<ListItem>[] {
+/** The profile is a column if there are several. */
+function columnsWith({ traffic, status }: Daemon): readonly Column<ListItem>[] {
   const series = (item: ListItem): readonly number[] => {
     const columns = traffic?.endpoints[targetOf(item)];
     return columns === undefined ? [] : columns.up.map((up, i) => up + (columns.down[i] ?? 0));
@@ -20,7 +21,7 @@ function columnsWith({ traffic }: Daemon): readonly Column<ListItem>[] {
     {
       name: "State",
       kind: "state",
-      by: ({ state }) => state,
+      by: rankOf,
       cell: ({ state, warning }) => (
         <span class={`state-text ${state} ${warning === "" ? "" : "warned"}`}>{state}</span>
       ),
@@ -36,6 +37,7 @@ function columnsWith({ traffic }: Daemon): readonly Column<ListItem>[] {
         </>
       ),
     },
+    ...(profilesOf(status).length > 0 ? [profileColumn] : []),
     {
       name: "Address",
       kind: "address",
@@ -70,28 +72,49 @@ function columnsWith({ traffic }: Daemon): readonly Column<ListItem>[] {
   ];
 }
 
+const profileColumn: Column<ListItem> = {
+  name: "Profile",
+  kind: "profile",
+  by: ({ profile = "" }) => profile,
+  cell: ({ profile = "" }) => profile,
+};
+
 /** Served ones are what everybody hopes for; the others come first. */
-const byState: Order = { column: "Endpoint", isDown: false };
+const firstOrder: Order = { column: "State", isDown: false };
+const ranks = ["failed", "refused", "unsupported", "paused", "draining"];
+const served = ranks.length + 1;
+
+function rankOf({ state, warning }: ListItem): number {
+  const rank = ranks.indexOf(state);
+  if (rank >= 0) return rank;
+  return warning === "" ? served : served - 1;
+}
 
 interface EndpointsProps {
   readonly daemon: Daemon;
   readonly chosen: string | undefined;
   readonly choose: (key: string | undefined) => void;
+  /** Only those of this profile; empty for all. */
+  readonly profile: string;
+  readonly setProfile: (profile: string) => void;
 }
 
-export function Endpoints({ daemon, chosen, choose }: EndpointsProps) {
+export function Endpoints({ daemon, chosen, choose, profile, setProfile }: EndpointsProps) {
   const [text, setText] = useState("");
   const [state, setState] = useState("");
-  const [order, setOrder] = useState(byState);
-  const columns = useMemo(() => columnsWith(daemon), [daemon.traffic]);
+  const [order, setOrder] = useState(firstOrder);
+  const profiles = profilesOf(daemon.status);
+  const columns = useMemo(() => columnsWith(daemon), [daemon.traffic, profiles.length]);
   const rows = useMemo(() => {
     const words = text.toLowerCase().split(/\s+/);
     const isWanted = (item: ListItem): boolean => {
       const all = `${item.url} ${item.ip} ${item.state} ${reasonIn(item)} ${item.profile ?? ""}`;
-      return (state === "" || item.state === state) && words.every((word) => all.includes(word));
+      if (state !== "" && item.state !== state) return false;
+      if (profile !== "" && item.profile !== profile) return false;
+      return words.every((word) => all.toLowerCase().includes(word));
     };
     return sorted(daemon.list.filter(isWanted), columns, order);
-  }, [daemon.list, columns, order, text, state]);
+  }, [daemon.list, columns, order, text, state, profile]);
   const item = daemon.list.find((one) => keyOfItem(one) === chosen);
   const states = [...new Set(daemon.list.map((one) => one.state))].sort();
   const tools = (
@@ -102,18 +125,16 @@ export function Endpoints({ daemon, chosen, choose }: EndpointsProps) {
           : `${count(rows.length)} of ${count(daemon.list.length)}`}
       </span>
       <span class="tools">
-        <select
-          aria-label="State"
-          value={state}
-          onChange={({ currentTarget }) => setState(currentTarget.value)}
-        >
-          <option value="">all states</option>
-          {states.map((one) => (
-            <option key={one} value={one}>
-              {one}
-            </option>
-          ))}
-        </select>
+        {profiles.length > 0 && (
+          <Choice
+            label="Profile"
+            all="all profiles"
+            values={profiles}
+            value={profile}
+            set={setProfile}
+          />
+        )}
+        <Choice label="State" all="all states" values={states} value={state} set={setState} />
         <input
           type="search"
           id="filter"
@@ -135,6 +156,32 @@ export function Endpoints({ daemon, chosen, choose }: EndpointsProps) {
       />
       {item !== undefined && <Detail item={item} />}
     </Panel>
+  );
+}
+
+interface ChoiceProps {
+  readonly label: string;
+  /** The name of no choice, whose value is empty. */
+  readonly all: string;
+  readonly values: readonly string[];
+  readonly value: string;
+  readonly set: (value: string) => void;
+}
+
+function Choice({ label, all, values, value, set }: ChoiceProps) {
+  return (
+    <select
+      aria-label={label}
+      value={value}
+      onChange={({ currentTarget }) => set(currentTarget.value)}
+    >
+      <option value="">{all}</option>
+      {values.map((one) => (
+        <option key={one} value={one}>
+          {one}
+        </option>
+      ))}
+    </select>
   );
 }
 

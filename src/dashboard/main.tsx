@@ -11,7 +11,7 @@ import { ConnectionList, ExchangeList } from "./connections.tsx";
 import { type Daemon, follow } from "./daemon.ts";
 import { Doctor } from "./doctor.tsx";
 import { Endpoints, keyOfItem } from "./endpoints.tsx";
-import { Panel, Profiles, Tiles, TitleBar, Warnings } from "./panels.tsx";
+import { Panel, Profiles, profilesOf, Tiles, TitleBar, Warnings } from "./panels.tsx";
 import { milliseconds, rate } from "./text.ts";
 
 const following = follow();
@@ -93,6 +93,7 @@ function useKeys(): void {
 function Page() {
   const [daemon, now, theme] = [useDaemon(), useNow(), useTheme()];
   const [chosen, choose] = useState<string | undefined>();
+  const [profile, setProfile] = useState("");
   useKeys();
   const { status, traffic } = daemon;
   const item = daemon.list.find((one) => keyOfItem(one) === chosen);
@@ -114,10 +115,12 @@ function Page() {
           <Charts traffic={traffic} theme={theme.look} seconds={status?.uptime_seconds ?? 0} />
         )}
         {status !== undefined && <Profiles status={status} />}
-        <Endpoints {...{ daemon, chosen, choose }} />
+        <Endpoints {...{ daemon, chosen, choose, profile, setProfile }} />
         <ConnectionList
           connections={daemon.connections}
           endpoint={item && `${item.hostname}:${item.port}`}
+          profile={profile}
+          hasProfiles={profilesOf(status).length > 0}
         />
         <Doctor endpoint={item && `${item.hostname}:${item.port}`} />
         <ExchangeList exchanges={daemon.exchanges} />

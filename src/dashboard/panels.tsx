@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import type { Status } from "../desk/reply-schemas.ts";
-import type { Daemon, Link } from "./daemon.ts";
+import type { Daemon, Link, Poll } from "./daemon.ts";
 import { ago, bytes, clock, count, day, duration, milliseconds, plural, rate } from "./text.ts";
 
 /** A sentence with commands in backticks. */
@@ -120,7 +120,7 @@ export function Tiles({ daemon, now }: { readonly daemon: Daemon; readonly now: 
         {count(connections.total)} in all
         {connections.errors > 0 && `, ${plural(connections.errors, "error")}`}
       </Tile>
-      <Tile name="Traffic" value={rate(last(traffic?.total.down))}>
+      <Tile name="Traffic" value={`↓ ${rate(last(traffic?.total.down))}`}>
         ↑ {rate(last(traffic?.total.up))} · {bytes(status.bytes.up + status.bytes.down)} in all
       </Tile>
       <Tile name="Pool" value={count(pool.ready)}>
@@ -154,13 +154,17 @@ function PollTile({ daemon, now }: { readonly daemon: Daemon; readonly now: numb
       ? (last.seconds_ago ?? 0) + (now - statusAt) / 1000
       : (Date.now() - Date.parse(newest.at)) / 1000;
   return (
-    <Tile name="Last poll" value={ago(seconds)} tone={last.ok ? "" : "bad"}>
+    <Tile
+      name="Last poll"
+      value={last.ok ? ago(seconds) : `failed ${ago(seconds)}`}
+      tone={last.ok ? "" : "bad"}
+    >
       <span class="polls" role="img" aria-label={pollsText(daemon)}>
         {polls.map((poll) => (
           <i
             key={poll.id}
             class={poll.ok ? "good" : "bad"}
-            title={`${clock(poll.at)}, ${milliseconds(poll.took_ms)}${poll.ok ? "" : `: ${poll.reason}`}`}
+            title={pollText(poll, profilesOf(status).length > 0)}
           />
         ))}
       </span>
@@ -168,22 +172,38 @@ function PollTile({ daemon, now }: { readonly daemon: Daemon; readonly now: numb
   );
 }
 
+function pollText({ at, took_ms, ok, reason, profile }: Poll, isOneOfSeveral: boolean): string {
+  const name = isOneOfSeveral ? `${profile}, ` : "";
+  return `${name}${clock(at)}, ${milliseconds(took_ms)}${ok ? "" : `: ${reason}`}`;
+}
+
 const pollsText = ({ polls }: Daemon): string =>
   `${plural(polls.length, "poll")}, ${polls.filter(({ ok }) => !ok).length} failed`;
 
+/** The names of the profiles; none if there is only one. */
+export const profilesOf = (status: Status | undefined): readonly string[] => {
+  const names = status?.profiles?.map(({ name }) => name) ?? [];
+  return names.length < 2 ? [] : names;
+};
+
 /** The profiles, if there are several. */
-export function Profiles({ status: { profiles = [] } }: { readonly status: Status }) {
-  if (profiles.length < 2) return null;
+export function Profiles({ status }: { readonly status: Status }) {
+  if (profilesOf(status).length === 0) return null;
   return (
     <Panel id="profiles" title="Profiles">
       <ul class="profiles">
-        {profiles.map((one) => (
-          <li key={one.name}>
-            <b>{one.name}</b> <span class={`badge ${one.phase}`}>{one.phase}</span>
-            <span>
-              {plural(one.endpoints.listening, "endpoint")} · {one.ingress_endpoint}
+        {status.profiles?.map(({ name, phase, endpoints, ingress_endpoint, reason, hint }) => (
+          <li key={name}>
+            <b>{name}</b>
+            <span class={`badge ${phase}`}>{phase}</span>
+            <span class="soft">
+              {plural(endpoints.listening, "endpoint")} · {ingress_endpoint}
             </span>
-            {one.reason !== "" && <Sentence text={one.reason} />}
+            {reason !== "" && (
+              <span>
+                <Sentence text={hint === "" ? reason : `${reason}: ${hint}`} />
+              </span>
+            )}
           </li>
         ))}
       </ul>

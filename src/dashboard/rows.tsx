@@ -87,7 +87,7 @@ export function Rows<T>(props: RowsProps<T>) {
       tabIndex={0}
       aria-label={label}
       aria-rowcount={rows.length + 1}
-      aria-activedescendant={at < 0 ? undefined : `${id}-${at}`}
+      aria-activedescendant={at >= first && at < last ? `${id}-${at}` : undefined}
       onScroll={({ currentTarget }) => setTop(currentTarget.scrollTop)}
       onKeyDown={onKeyDown}
     >

@@ -32,6 +32,8 @@ export interface DaemonFacts {
   readonly turnedAway: number;
   /** The daemon before this one, as long as it has connections. */
   readonly predecessor?: { readonly pid: number; readonly connections: number } | undefined;
+  /** The processes that carry connections, if it is not the daemon itself. */
+  readonly workers?: readonly WorkerFacts[] | undefined;
   /** Undefined without `dns.enabled`. */
   readonly dns?: DnsFacts | undefined;
   readonly schedule: {
@@ -44,6 +46,19 @@ export interface DaemonFacts {
   readonly renewalTrouble:
     | { readonly failures: number; readonly next: Date; readonly reason: string }
     | undefined;
+}
+
+/** A worker, with those that were in its place before. */
+export interface WorkerFacts {
+  /** From 1. */
+  readonly number: number;
+  /** 0 while the next one starts. */
+  readonly pid: number;
+  /** Open connections. */
+  readonly open: number;
+  /** Since the start of the daemon. */
+  readonly accepted: number;
+  readonly restarts: number;
 }
 
 /** The names below wildcards, by DNS. */

@@ -4,7 +4,7 @@ import { errorKinds, type Meter } from "../model/meter.ts";
 import { type EndpointState, readiness, stateCounts } from "../model/state.ts";
 import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
-import type { DnsFacts, MetricFacts } from "./daemon-facts.ts";
+import type { DnsFacts, MetricFacts, WorkerFacts } from "./daemon-facts.ts";
 
 /**
  * Pure: the metrics of /metrics. The counters of an endpoint are read only when
@@ -14,6 +14,7 @@ export function metricFamilies(facts: MetricFacts): Family[] {
   return [
     ...daemonFamilies(facts),
     ...trafficFamilies(facts),
+    ...workerFamilies(facts),
     ...poolFamilies(facts.ingress),
     ...(facts.dns === undefined ? [] : dnsFamilies(facts.dns)),
   ];
@@ -151,6 +152,33 @@ function trafficFamilies({ state, limit, turnedAway, strangers }: MetricFacts): 
       "Accepted sockets that were closed at once for lack of descriptors.",
       turnedAway,
     ),
+  ];
+}
+
+/** Without workers there are none. */
+function workerFamilies({ workers = [] }: MetricFacts): Family[] {
+  if (workers.length === 0) return [];
+  const of = (value: (one: WorkerFacts) => number) => (): Sample[] =>
+    workers.map((one) => ({ labels: { worker: String(one.number) }, value: value(one) }));
+  return [
+    {
+      name: "ngrokd_worker_connections_active",
+      type: "gauge",
+      help: "Open connections of each worker.",
+      samples: of(({ open }) => open),
+    },
+    {
+      name: "ngrokd_worker_connections_total",
+      type: "counter",
+      help: "Connections that each worker has accepted.",
+      samples: of(({ accepted }) => accepted),
+    },
+    {
+      name: "ngrokd_worker_restarts_total",
+      type: "counter",
+      help: "Workers that have ended unexpectedly.",
+      samples: of(({ restarts }) => restarts),
+    },
   ];
 }
 

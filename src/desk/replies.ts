@@ -53,6 +53,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     start_time: state.startedAt.wall.toISOString(),
     uptime_seconds: seconds(msBetween(state.startedAt, now)),
     ...(facts.predecessor !== undefined && { predecessor: facts.predecessor }),
+    ...(facts.workers !== undefined && { workers: [...facts.workers] }),
     certificate:
       registration.kind === "registered"
         ? certificateReply(registration.certificate, renewalTrouble, now.wall)

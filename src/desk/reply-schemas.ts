@@ -161,6 +161,21 @@ export const statusSchema = z.object({
   uptime_seconds: z.number(),
   /** The daemon before this one, as long as it has connections. */
   predecessor: z.optional(z.object({ pid: z.number(), connections: z.number() })),
+  /** The processes that carry connections, with `forward.workers` above 1. */
+  workers: z.optional(
+    z.array(
+      z.object({
+        number: z.number(),
+        /** 0 while the next one starts. */
+        pid: z.number(),
+        /** Open connections. */
+        open: z.number(),
+        /** Connections since the start of the daemon. */
+        accepted: z.number(),
+        restarts: z.number(),
+      }),
+    ),
+  ),
   certificate: certificateSchema,
   last_poll: lastPollSchema,
   /** RFC 3339; empty during a poll, and if none is scheduled. */

@@ -112,7 +112,7 @@ async function listBound(api: Api, operatorId: string): Promise<ApiFacts["bound"
     attempt("Cannot list the endpoints", patienceMs, (signal) =>
       api.boundEndpoints(operatorId, signal),
     ),
-    attempt("Cannot list the account's endpoints", patienceMs, (signal) => api.endpoints(signal)),
+    attempt("Cannot list the account's endpoints", patienceMs, (signal) => api.endpointIds(signal)),
   ]);
   if (!bound.ok || !all.ok) return bound;
   return { ...bound, value: living(bound.value, all.value) };

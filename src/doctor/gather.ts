@@ -1,4 +1,5 @@
 /** The facts that doctor and why start from. */
+
 import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -13,11 +14,11 @@ import {
   type Status,
   statusSchema,
 } from "../desk/reply-schemas.ts";
-import { errnoOf } from "../files/atomic.ts";
 import type { PodIdentity } from "../ingress/frame.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { createOwnIdentity } from "../ingress/own-identity.ts";
 import { loadTrust, trustOptions } from "../ingress/trust.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { defaultProfile } from "../model/profile.ts";

@@ -26,7 +26,12 @@ export interface HostsFacts {
   readonly names: ReadonlyMap<string, readonly HostsLine[]>;
   /** The value of `hosts:` in /etc/nsswitch.conf; undefined without one. */
   readonly order: string | undefined;
+  /** How to empty the cache of a system that always reads this file. */
+  readonly forget?: string | undefined;
 }
+
+/** macOS: mDNSResponder answers, and has no nsswitch.conf. */
+export const forgetOnMac = "`sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder`";
 
 /**
  * Reads a hosts file. Rejects with NgrokdError `permission` or `state` if it
@@ -41,6 +46,7 @@ export async function lookAtHosts(path: string): Promise<HostsFacts> {
     path,
     names: hostsLines(text),
     order: hostsOrder(nsswitch),
+    forget: process.platform === "darwin" ? forgetOnMac : undefined,
   };
 }
 
@@ -153,7 +159,8 @@ const askServer = "`ngrokd status` says why this machine's resolver does not ask
 
 const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
 
-function orderFix({ order }: HostsFacts): string {
+function orderFix({ order, forget }: HostsFacts): string {
+  if (forget !== undefined) return `an old answer may be remembered: ${forget}`;
   if (order === undefined)
     return "does this system's resolver read the hosts file? use the address instead of the name";
   const services = servicesIn(order);

@@ -1,12 +1,14 @@
 /** The files of the daemon's state folder: identity, addresses, leftovers. */
+
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
-import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
+import { fileError, readFileIfThere } from "../files/atomic.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
 import { type AssignmentReading, readAssignment } from "../machine/assignment-file.ts";
+import { errnoOf } from "../model/errno.ts";
 import { lifeText } from "../model/life.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";

@@ -125,11 +125,10 @@ export function adding(
   doorways: readonly Doorway[],
   present: ReadonlyMap<DoorId, Doorway>,
 ): Additions {
-  const holders = holdersAmong(present.values());
   const open: Doorway[] = [];
   const reroute = new Map<DoorId, Doorway>();
   for (const { door, routes } of doorways) {
-    const holder = holders(door.at.ip, door.at.port);
+    const holder = holderAmong(present, door.at);
     if (holder === undefined || holder.id === door.id) {
       open.push({ door, routes });
       continue;
@@ -140,6 +139,15 @@ export function adding(
     reroute.set(holder.id, { door: holder, routes: all });
   }
   return { open, reroute: [...reroute.values()] };
+}
+
+/** Looked up: there may be thousands of doors, and each name adds one. */
+function holderAmong(
+  present: ReadonlyMap<DoorId, Doorway>,
+  { ip, port }: Door["at"],
+): Door | undefined {
+  const [, ...wide] = placesFor(ip, port);
+  return wide.flatMap((id) => present.get(id)?.door ?? []).find((door) => covers(door.at.ip, ip));
 }
 
 /** Pure: the doors that may take the connections to a place. */

@@ -1,6 +1,6 @@
 import { lstat, rename } from "node:fs/promises";
+import { errnoOf } from "../model/errno.ts";
 import { reasonOf } from "../model/error.ts";
-import { errnoOf } from "./atomic.ts";
 
 /**
  * Moves a state file that cannot be understood to `<path>.damaged-<time>`, so

@@ -16,7 +16,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { errnoSentence } from "../model/errno.ts";
+import { errnoOf, errnoSentence } from "../model/errno.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
@@ -229,13 +229,6 @@ function ownerOf(path: string): string {
   } catch {
     return "the file or its folder belongs to another user;";
   }
-}
-
-/** `ENOENT`, `EACCES`, … of a file system error; undefined for others. */
-export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string"
-    ? error.code
-    : undefined;
 }
 
 async function takeOwner(file: FileHandle, old: { uid: number; gid: number }): Promise<void> {

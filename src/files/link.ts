@@ -1,7 +1,7 @@
 import { lstat, readlink, realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import process from "node:process";
-import { errnoOf } from "./atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { self, wayTo, writerOf } from "./writers.ts";
 
 /**

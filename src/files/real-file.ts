@@ -1,6 +1,6 @@
 import { lstat, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { errnoOf } from "./atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 
 /**
  * The file behind the symbolic links, or the path itself if no file exists.

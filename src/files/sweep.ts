@@ -1,7 +1,7 @@
 import { lstat, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { errnoOf } from "./atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 
 /**
  * Removes the temporary files that a crash during writeFileAtomic left in a

@@ -1,4 +1,5 @@
 import { NgrokdError } from "../model/error.ts";
+import { closing } from "../net/closing.ts";
 import type { Address, Listener, Net, Routing } from "../net/types.ts";
 import {
   activatedKey,
@@ -129,11 +130,16 @@ function createBooks(
       const socket = adopted ?? (await make());
       const own = socket.fd;
       if (own === undefined) return socket;
-      books.keep({ key, fd: own });
-      return closing(socket, () => books.closed(key, own));
+      return kept(books, socket, { key, fd: own });
     },
   };
   return books;
+}
+
+/** Keeps a socket in the books until it is closed. */
+function kept<T extends { close(): void }>(books: Books, socket: T, { key, fd }: Held): T {
+  books.keep({ key, fd });
+  return closing(socket, () => books.closed(key, fd));
 }
 
 /** A net that goes on with inherited sockets, and keeps the books. */
@@ -166,21 +172,7 @@ function netOf(net: Net, books: Books, inherited: ReadonlyMap<Key, number>): Net
 /** A place that is free for us, since we have inherited it. */
 const ours = (address: Address): Listener => ({ address, fd: undefined, close: () => undefined });
 
-/** The same socket; `after` is called once it is closed. */
-function closing<T extends { close(): void }>(socket: T, after: () => void): T {
-  const close = socket.close.bind(socket);
-  socket.close = () => {
-    close();
-    after();
-  };
-  return socket;
-}
-
-function routingOf(
-  routing: Routing,
-  { claim, keep, closed }: Books,
-  inherited: ReadonlyMap<Key, number>,
-): Routing {
+function routingOf(routing: Routing, books: Books, inherited: ReadonlyMap<Key, number>): Routing {
   return {
     ...routing,
     get inherited() {
@@ -190,10 +182,9 @@ function routingOf(
     },
     tun(name) {
       const key = tunKey(name);
-      const fd = claim(key);
+      const fd = books.claim(key);
       const tun = fd === undefined ? routing.tun(name) : routing.adoptTun(fd);
-      keep({ key, fd: tun.fd });
-      return closing(tun, () => closed(key, tun.fd));
+      return kept(books, tun, { key, fd: tun.fd });
     },
   };
 }

@@ -66,6 +66,42 @@ const meterSchema = z.object({
 /** By the key of the binding. */
 const metersSchema = z.record(z.string(), meterSchema);
 
+const nullableNumber = z.nullable(z.number());
+
+/** The last connections, and traffic by second: see src/history/legacy.ts. */
+const legacySchema = z.object({
+  past: z.array(
+    z.object({
+      account: z.string(),
+      endpoint: z.string(),
+      client: z.union([
+        z.object({ host: z.string(), port: z.number() }),
+        z.object({ path: z.string() }),
+      ]),
+      uid: nullableNumber,
+      acceptedAt: z.number(),
+      agoMs: z.number(),
+      from: z.nullable(z.enum(["pool", "dial"])),
+      steps: z.object({
+        connected: nullableNumber,
+        ready: nullableNumber,
+        upgraded: nullableNumber,
+        firstUp: nullableNumber,
+        firstDown: nullableNumber,
+        ended: nullableNumber,
+      }),
+      bytesUp: z.number(),
+      bytesDown: z.number(),
+      ending: z.string(),
+      detail: z.string(),
+    }),
+  ),
+  rows: z.array(
+    z.tuple([z.string(), z.number(), z.number(), z.number(), z.number(), z.number(), z.number()]),
+  ),
+  completeSeconds: nullableNumber,
+});
+
 const accountSchema = z.object({
   name: z.string(),
   /** ngrok's last list, as in its file; empty if there is none. */
@@ -99,6 +135,8 @@ export const estateSchema = z.object({
   meters: metersSchema,
   departed: meterSchema,
   strangers: meterSchema,
+  /** An older program has none. */
+  history: z.optional(legacySchema),
 });
 export type EstateFacts = z.infer<typeof estateSchema> & { readonly keys: readonly Key[] };
 export type AccountFacts = z.infer<typeof accountSchema>;
@@ -117,6 +155,7 @@ export const fromPredecessorSchema = z.object({
   open: z.number(),
   /** What has to be added to the meters. */
   meters: metersSchema,
+  history: z.optional(legacySchema),
 });
 export type FromPredecessor = z.infer<typeof fromPredecessorSchema>;
 

@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import type { EndpointState, Phase } from "../model/state.ts";
 import { createEventLog, type EventLog } from "./events.ts";
+import { adoptLegacy, type Legacy, legacySince, type Mark } from "./legacy.ts";
 import { createRing, type Ring } from "./ring.ts";
 import { createSeries, type Series } from "./series.ts";
 import { createTallies } from "./tally.ts";
@@ -56,6 +57,8 @@ export interface Newcomer {
   readonly endpoint: string;
   readonly client: ClientAddress;
   readonly uid: number | undefined;
+  /** When it was accepted; by default now. */
+  readonly since?: Pick<Trace, "accepted" | "acceptedAt"> | undefined;
 }
 
 /** What a relay tells about its connections. Every call is cheap. */
@@ -81,6 +84,12 @@ export interface History extends Recorder {
   readonly series: Series;
   readonly events: EventLog<Happening>;
   tell(happening: Happening): void;
+  /** What has come since the mark, for the process after this one. */
+  passOn(mark: Mark): { readonly legacy: Legacy; readonly mark: Mark };
+  /** Takes what the process before this one has passed on at first. */
+  inherit(legacy: Legacy): void;
+  /** Takes what it has passed on later, and tells of it. */
+  hear(legacy: Legacy): void;
   stop(): void;
 }
 
@@ -100,6 +109,12 @@ export function createHistory(): History {
   let count = 0;
   const tell = (happening: Happening): void => events.push(happening, Date.now());
 
+  const nextId = (): number => {
+    count += 1;
+    return count;
+  };
+  const adopt = (legacy: Legacy): Trace[] => adoptLegacy({ past, series, nextId }, legacy);
+
   return {
     run: randomBytes(4).toString("hex"),
     open,
@@ -107,13 +122,21 @@ export function createHistory(): History {
     series,
     events,
     tell,
+    passOn(mark) {
+      tallies.flush();
+      const now = performance.now();
+      return legacySince({ past, series }, mark, { now, seconds: keptSeconds });
+    },
+    inherit: (legacy) => void adopt(legacy),
+    hear(legacy) {
+      for (const trace of adopt(legacy)) tell({ kind: "connection.ended", trace });
+    },
     stop: tallies.stop,
-    begin({ account, endpoint, client, uid }) {
-      count += 1;
+    begin({ account, endpoint, client, uid, since }) {
       const tally = tallies.of(endpoint);
       tally.active += 1;
       tally.opened += 1;
-      const trace = newTrace({ id: count, account, endpoint, client, uid, tally });
+      const trace = newTrace({ id: nextId(), account, endpoint, client, uid, tally }, since);
       open.add(trace);
       if (!tally.stirred) tallies.stir(tally);
       return trace;

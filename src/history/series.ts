@@ -1,5 +1,7 @@
 import type { Tally } from "./tally.ts";
 
+type Counts = Omit<Tally, "active" | "stirred">;
+
 /** What an endpoint did in one second. */
 export interface Row {
   readonly endpoint: string;
@@ -14,17 +16,26 @@ export interface Row {
 
 /** Traffic by second, for all endpoints in one ring of bounded size. */
 export interface Series {
-  note(second: number, tallies: Iterable<Tally>): void;
+  note(second: number, tallies: Iterable<Counts>): void;
   /**
    * Calls `visit` for the rows from this second on, the newest first. There may
    * be 200,000: the row is the same object each time.
    */
   since(second: number, visit: (row: Row) => void): void;
+  /** The rows so far; each has a number, from 0 on. */
+  readonly count: number;
+  /**
+   * Calls `visit` for the rows from this number on that are still kept, the
+   * oldest first. The row is the same object each time.
+   */
+  from(number: number, visit: (row: Row) => void): void;
   /**
    * The first second that is complete: those before may have lost rows to newer
    * ones.
    */
   readonly completeFrom: number;
+  /** The seconds before this one are not complete. */
+  lack(second: number): void;
 }
 
 const columns = 6;
@@ -65,8 +76,20 @@ export function createSeries(most = 200_000): Series {
         visit(row);
       }
     },
+    get count() {
+      return count;
+    },
+    from(number, visit) {
+      for (let i = Math.max(number, count - size, 0); i < count; i += 1) {
+        readInto(row, i % size);
+        visit(row);
+      }
+    },
     get completeFrom() {
       return completeFrom;
+    },
+    lack(second) {
+      completeFrom = Math.max(completeFrom, second);
     },
   };
 

@@ -21,6 +21,8 @@ export interface Tallies {
   of(endpoint: string): Tally;
   /** The tally has changed. */
   stir(tally: Tally): void;
+  /** Notes at once what has not been noted. */
+  flush(): void;
   stop(): void;
 }
 
@@ -43,6 +45,10 @@ export function createTallies(note: (tallies: Iterable<Tally>) => void, tickMs =
       if (timer !== undefined) return;
       timer = setTimeout(tick, tickMs);
       timer.unref?.();
+    },
+    flush() {
+      clearTimeout(timer);
+      tick();
     },
     stop() {
       clearTimeout(timer);

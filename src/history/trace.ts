@@ -52,24 +52,27 @@ export interface Trace {
 }
 
 /**
- * A connection that was accepted now. It is one literal, since spreads would
- * take longer than all the rest of the history.
+ * A connection that was accepted now, or `since` then. It is one literal, since
+ * spreads would take longer than all the rest of the history.
  */
-export const newTrace = ({
+export const newTrace = (
+  {
+    id,
+    account,
+    endpoint,
+    client,
+    uid,
+    tally,
+  }: Pick<Trace, "id" | "account" | "endpoint" | "client" | "uid" | "tally">,
+  since?: Pick<Trace, "accepted" | "acceptedAt">,
+): Trace => ({
   id,
   account,
   endpoint,
   client,
   uid,
-  tally,
-}: Pick<Trace, "id" | "account" | "endpoint" | "client" | "uid" | "tally">): Trace => ({
-  id,
-  account,
-  endpoint,
-  client,
-  uid,
-  accepted: performance.now(),
-  acceptedAt: Date.now(),
+  accepted: since?.accepted ?? performance.now(),
+  acceptedAt: since?.acceptedAt ?? Date.now(),
   from: undefined,
   connected: undefined,
   ready: undefined,

@@ -5,8 +5,11 @@ import { readFileSync } from "node:fs";
  * The id of this machine: of systemd or D-Bus on Linux, of the hardware on
  * macOS. Empty if there is none, as in most containers.
  */
-export function machineId(platform: NodeJS.Platform = process.platform): string {
-  if (platform === "darwin") return hardwareIdIn(hardwareTree());
+export function machineId(
+  platform: NodeJS.Platform = process.platform,
+  ioreg = "/usr/sbin/ioreg",
+): string {
+  if (platform === "darwin") return hardwareIdIn(hardwareTree(ioreg));
   return machineIdFiles.map(idInFile).find((id) => id !== "") ?? "";
 }
 
@@ -23,10 +26,11 @@ function idInFile(path: string): string {
 /** Pure: the id in the text of machine-id(5); before the first boot none. */
 export const idIn = (text: string): string => /^[0-9a-f]{32}(?=\n|$)/i.exec(text)?.[0] ?? "";
 
-function hardwareTree(): string {
+function hardwareTree(ioreg: string): string {
   try {
-    return execFileSync("/usr/sbin/ioreg", ["-rd1", "-c", "IOPlatformExpertDevice"], {
+    return execFileSync(ioreg, ["-rd1", "-c", "IOPlatformExpertDevice"], {
       encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
       timeout: 2000,
     });
   } catch {

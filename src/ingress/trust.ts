@@ -1,9 +1,11 @@
 /** The CAs that this program trusts for the ingress, and their origins. */
+
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as tls from "node:tls";
-import { errnoOf, fileError } from "../files/atomic.ts";
+import { fileError } from "../files/atomic.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import { pemOf, readCertificates, readSmallFile } from "./ca-files.ts";

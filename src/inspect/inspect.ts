@@ -5,6 +5,7 @@
 import { matchesGlob } from "../model/glob.ts";
 import { type Moment, moment } from "../model/moment.ts";
 import { createBudget } from "./budget.ts";
+import type { Exchange } from "./exchange.ts";
 import { narrowed } from "./narrow.ts";
 import { createReader, type Keeping, type Reader } from "./reader.ts";
 import { keepsField } from "./redact.ts";
@@ -56,6 +57,8 @@ export interface Inspector {
    * It is told every byte, and the end.
    */
   reader(subject: Subject): Reader | undefined;
+  /** Keeps an exchange that another process has read. */
+  take(exchange: Exchange): void;
   page(query: Query): Page;
   get(id: number): Kept | undefined;
   /** The number of the newest exchange; 0 before it. */
@@ -71,9 +74,11 @@ const budgetBytes = 32 * 1024 * 1024;
 /** A page ends behind this many exchanges, or bytes of bodies. */
 const page = { exchanges: 200, bytes: 4 * 1024 * 1024 } as const;
 
+/** With `elsewhere`, exchanges are not kept here, but told there. */
 export function createInspector(
   settings: () => InspectSettings,
   clock: () => Moment = moment,
+  elsewhere?: (exchange: Exchange) => void,
 ): Inspector {
   const budget = createBudget(budgetBytes);
   const store = createStore(settings);
@@ -91,6 +96,12 @@ export function createInspector(
     settings().endpoints.some(
       (pattern) => matchesGlob(pattern, one.host) || matchesGlob(pattern, one.endpoint),
     );
+  const keep =
+    elsewhere ??
+    ((exchange: Exchange): void => {
+      store.add(exchange, clock().steady);
+      if (timer === undefined) expire();
+    });
   return {
     reader(subject) {
       if (settings().endpoints.length === 0 || !isInspected(subject)) return undefined;
@@ -104,10 +115,12 @@ export function createInspector(
           // A reload may have switched it off meanwhile, or allow less.
           if (!isInspected(exchange)) return;
           const kept = begun === changes ? exchange : narrowed(exchange, keepingOf(settings()));
-          store.add(kept, clock().steady);
-          if (timer === undefined) expire();
+          keep(kept);
         },
       });
+    },
+    take(exchange) {
+      if (isInspected(exchange)) keep(narrowed(exchange, keepingOf(settings())));
     },
     page(query) {
       expire();

@@ -2,15 +2,17 @@
  * journal/ lists the changes that ngrokd made on this machine, so that
  * `ngrokd undo` can take them back.
  */
+
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { stateFiles } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type AnyIp, parseIp, parseIp6 } from "../model/ip.ts";
 import { type Log, silentLog } from "../model/log.ts";

@@ -35,47 +35,78 @@ const [ipv4Family, ipv6Family, tcp, listening, noCookie] = [2, 10, 6, 10, 0xffff
 /** struct nlmsghdr; inet_diag_req_v2; inet_diag_msg. */
 const [headerLength, requestLength, messageLength] = [16, 72, 88];
 
-/**
- * The request for the socket whose own end is `own`. Undefined if an end is not
- * an IP address.
- */
-export function diagRequest({ own, other }: Ends, sequence: number): Uint8Array | undefined {
-  const [source, destination] = [addressBytes(own.host), addressBytes(other.host)];
-  if (source === undefined || source.length !== destination?.length) return undefined;
+/** The bytes of a request, for {@link writeDiagRequest}. */
+export function createDiagRequest(): Uint8Array {
   const bytes = new Uint8Array(requestLength);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, requestLength, true);
   view.setUint16(4, diagType, true);
   view.setUint16(6, requestFlag, true);
-  view.setUint32(8, sequence, true);
-  view.setUint8(16, source.length === 4 ? ipv4Family : ipv6Family);
   view.setUint8(17, tcp);
   view.setUint32(20, noCookie, true); // in all states
-  view.setUint16(24, own.port);
-  view.setUint16(26, other.port);
-  bytes.set(source, 28);
-  bytes.set(destination, 44);
   view.setUint32(64, noCookie, true);
   view.setUint32(68, noCookie, true);
   return bytes;
 }
 
 /**
- * Reads the answer to a {@link diagRequest}. Without the socket, the kernel
- * looks for one that listens at its own end. That one is another program's and
- * does not count.
+ * Makes `bytes` the request for the socket whose own end is `own`. The same
+ * bytes serve for all requests, since each connection may need one. False if an
+ * end is not an IP address.
  */
-export function diagReply(bytes: Uint8Array, request: Uint8Array): DiagReply {
-  if (bytes.length < headerLength + 4) return { kind: "unusable" };
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (!isSame(bytes, 8, request, 8, 4)) return { kind: "stray" };
-  const type = view.getUint16(4, true);
-  if (type === errorType)
-    return { kind: view.getInt32(headerLength, true) === -noEntry ? "none" : "unusable" };
-  if (type !== diagType || bytes.length < messageLength) return { kind: "unusable" };
-  if (view.getUint8(17) === listening || !isOf(bytes, request)) return { kind: "none" };
-  return { kind: "found", uid: ownerOf(view.getUint32(80, true), view.getUint32(84, true)) };
+export function writeDiagRequest(
+  bytes: Uint8Array,
+  { own, other }: Ends,
+  sequence: number,
+  bytesOf: AddressBytes = addressBytes,
+): boolean {
+  const [source, destination] = [bytesOf(own.host), bytesOf(other.host)];
+  if (source === undefined || source.length !== destination?.length) return false;
+  for (let i = 0; i < 4; i += 1) bytes[8 + i] = sequence >>> (8 * i);
+  bytes[16] = source.length === 4 ? ipv4Family : ipv6Family;
+  writePort(bytes, 24, own.port);
+  writePort(bytes, 26, other.port);
+  for (let i = 0; i < 16; i += 1) {
+    bytes[28 + i] = source[i] ?? 0;
+    bytes[44 + i] = destination[i] ?? 0;
+  }
+  return true;
 }
+
+function writePort(bytes: Uint8Array, at: number, port: number): void {
+  bytes[at] = port >> 8;
+  bytes[at + 1] = port;
+}
+
+/**
+ * Reads the answer to a request, which is the first `length` bytes. Without the
+ * socket, the kernel looks for one that listens at its own end. That one is
+ * another program's and does not count.
+ */
+export function diagReply(
+  bytes: Uint8Array,
+  request: Uint8Array,
+  length = bytes.length,
+): DiagReply {
+  if (length < headerLength + 4) return unusable;
+  if (!isSame(bytes, 8, request, 8, 4)) return stray;
+  const type = numberAt(bytes, 4) & 0xffff;
+  if (type === errorType) return (numberAt(bytes, headerLength) | 0) === -noEntry ? none : unusable;
+  if (type !== diagType || length < messageLength) return unusable;
+  if (bytes[17] === listening || !isOf(bytes, request)) return none;
+  return { kind: "found", uid: ownerOf(numberAt(bytes, 80), numberAt(bytes, 84)) };
+}
+
+const none = { kind: "none" } as const;
+const stray = { kind: "stray" } as const;
+const unusable = { kind: "unusable" } as const;
+
+const numberAt = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at] ?? 0) |
+    ((bytes[at + 1] ?? 0) << 8) |
+    ((bytes[at + 2] ?? 0) << 16) |
+    ((bytes[at + 3] ?? 0) << 24)) >>>
+  0;
 
 /**
  * A socket that its program has closed has no inode. Many kernels then call
@@ -83,6 +114,25 @@ export function diagReply(bytes: Uint8Array, request: Uint8Array): DiagReply {
  */
 export const ownerOf = (uid: number, inode: number): number | undefined =>
   uid === 0 && inode === 0 ? undefined : uid;
+
+/** The 4 or 16 bytes of an address; undefined for another text. */
+export type AddressBytes = (host: string) => readonly number[] | undefined;
+
+/**
+ * {@link addressBytes} that keeps the last addresses: those of the doors and of
+ * their clients come again and again, and reading one leaves garbage.
+ */
+export function createAddressBytes(most = 1000): AddressBytes {
+  const kept = new Map<string, readonly number[] | undefined>();
+  return (host) => {
+    const known = kept.get(host);
+    if (known !== undefined) return known;
+    const bytes = addressBytes(host);
+    if (kept.size >= most) kept.clear();
+    kept.set(host, bytes);
+    return bytes;
+  };
+}
 
 /** The 4 or 16 bytes of an address; IPv4 also if it is mapped into IPv6. */
 export function addressBytes(host: string): number[] | undefined {

@@ -1,9 +1,11 @@
-import "reflect-metadata"; // before @peculiar/x509, which needs it; both lines do, see reflect.ts
-import "./reflect.ts";
 import { isIP } from "node:net";
-import * as x509 from "@peculiar/x509";
+import type * as X509 from "@peculiar/x509";
 import { reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
+
+// In this order, which a bundle does not keep for plain imports.
+await import("reflect-metadata");
+const x509 = await import("@peculiar/x509");
 
 /**
  * The certificate authority of the local cloud, new at every start. It has a
@@ -124,7 +126,7 @@ async function authority(name: string, parent: Authority | undefined): Promise<A
  * Checks a CSR as ngrok does: signed by its own key, and without a name
  * (docs/protocol.md, "Identity").
  */
-async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateRequest>> {
+async function readCsr(text: string): Promise<Parsed<X509.Pkcs10CertificateRequest>> {
   try {
     const request = new x509.Pkcs10CertificateRequest(text);
     if (!(await request.verify())) return unparsed("the CSR's signature does not fit its key");
@@ -138,10 +140,10 @@ async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateReque
 
 interface SigningRequest {
   readonly subject: string;
-  readonly publicKey: CryptoKey | x509.PublicKey;
+  readonly publicKey: CryptoKey | X509.PublicKey;
   readonly issuer: Pick<Authority, "subject" | "keys">;
   readonly lifetimeMs: number;
-  readonly extensions: readonly x509.Extension[];
+  readonly extensions: readonly X509.Extension[];
 }
 
 async function sign({
@@ -150,7 +152,7 @@ async function sign({
   issuer,
   lifetimeMs,
   extensions,
-}: SigningRequest): Promise<x509.X509Certificate> {
+}: SigningRequest): Promise<X509.X509Certificate> {
   const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000);
   return await x509.X509CertificateGenerator.create({
     // A leading 01 makes the number positive.
@@ -170,7 +172,7 @@ async function sign({
   });
 }
 
-const leafExtensions = (usage: string): x509.Extension[] => [
+const leafExtensions = (usage: string): X509.Extension[] => [
   new x509.BasicConstraintsExtension(false, undefined, true),
   new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
   new x509.ExtendedKeyUsageExtension([usage]),
@@ -179,4 +181,4 @@ const leafExtensions = (usage: string): x509.Extension[] => [
 const newKeys = (): Promise<CryptoKeyPair> =>
   crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
 
-const pem = (certificate: x509.X509Certificate): string => `${certificate.toString("pem")}\n`;
+const pem = (certificate: X509.X509Certificate): string => `${certificate.toString("pem")}\n`;

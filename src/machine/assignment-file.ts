@@ -1,7 +1,8 @@
 import { link, readFile, stat } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
 import { moveAside, nameAside } from "../files/aside.ts";
-import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { errnoOf } from "../model/errno.ts";
 import { reasonOf } from "../model/error.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp } from "../model/ip.ts";

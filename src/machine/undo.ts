@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
-import { ensureWritableFolder, errnoOf, fileError, removeFile } from "../files/atomic.ts";
+import { ensureWritableFolder, fileError, removeFile } from "../files/atomic.ts";
 import { stateFiles } from "../files/state-folder.ts";
 import { type Change, forgetChange, readJournal, sha256 } from "../journal/journal.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError } from "../model/error.ts";
 import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";

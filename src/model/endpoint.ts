@@ -14,20 +14,18 @@ export interface ApiEndpoint {
   readonly url: string;
   /** `proto` or `scheme`; empty if unknown. */
   readonly proto: string;
-  readonly name?: string;
-  readonly description?: string;
 }
 
 /**
- * Pure: the bound endpoints that are still among `all` endpoints of the
- * account. The list of bound endpoints still contains deleted ones for a while
+ * Pure: the bound endpoints whose ids are still among `all` of the account. The
+ * list of bound endpoints still contains deleted ones for a while
  * (docs/protocol.md, "ngrok's API"). An endpoint without an id stays.
  */
 export function living(
   bound: readonly ApiEndpoint[],
-  all: readonly ApiEndpoint[],
+  all: readonly string[],
 ): readonly ApiEndpoint[] {
-  const alive = new Set(all.map(({ id }) => id));
+  const alive = new Set(all);
   return bound.filter(({ id }) => id === "" || alive.has(id));
 }
 

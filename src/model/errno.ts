@@ -65,3 +65,10 @@ export function errnoSentence(errno: string): string | undefined {
   if (known !== undefined) return known;
   return /^E[A-Z0-9]+$/.test(errno) ? `the system says ${errno}` : undefined;
 }
+
+/** `ENOENT`, `ECONNRESET`, … of a runtime's error; undefined for others. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string"
+    ? error.code
+    : undefined;
+}

@@ -6,10 +6,7 @@ export const bucketBounds: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
 
-/**
- * Counts of durations by size. Thousands of endpoints have an empty histogram,
- * so an empty one has no array.
- */
+/** Counts of durations by size. */
 export interface Histogram {
   /** The count of each bucket; empty until the first duration. */
   counts: number[];
@@ -18,6 +15,9 @@ export interface Histogram {
 }
 
 export const createHistogram = (): Histogram => ({ counts: [], sum: 0 });
+
+/** Without a duration; thousands of endpoints share it. It must not change. */
+export const noDurations: Histogram = Object.freeze({ ...createHistogram() });
 
 export function record(histogram: Histogram, seconds: number): void {
   if (histogram.counts.length === 0) histogram.counts = new Array(bucketBounds.length + 1).fill(0);

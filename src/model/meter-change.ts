@@ -1,11 +1,9 @@
-import { bucketBounds, createHistogram, type Histogram } from "./histogram.ts";
-import { createMeter, type ErrorKind, errorKinds, type Meter } from "./meter.ts";
+import { bucketBounds, type Histogram, noDurations } from "./histogram.ts";
+import { createMeter, type ErrorKind, errorKinds, type Meter, sumOfErrors } from "./meter.ts";
 
 /** Pure: a copy that the traffic does not change. */
 export const copyOf = (meter: Meter): Meter => ({
   ...meter,
-  refusedBy: { ...meter.refusedBy },
-  errorsBy: { ...meter.errorsBy },
   upgrade: copyHistogram(meter.upgrade),
   firstByte: copyHistogram(meter.firstByte),
 });
@@ -16,28 +14,37 @@ const copyHistogram = ({ counts, sum }: Histogram): Histogram => ({ counts: [...
  * Pure: what has to be added to `before` for `now`. `active` may be negative.
  */
 export function changeOf(before: Meter, now: Meter): Meter {
+  const errorsBy = { ...now.errorsBy };
+  for (const kind of errorKinds) errorsBy[kind] -= before.errorsBy[kind];
+  const refusedBy = { ...now.refusedBy };
+  for (const [code, count] of Object.entries(before.refusedBy))
+    refusedBy[code] = (refusedBy[code] ?? 0) - count;
   const change: Meter = {
-    ...copyOf(now),
+    ...now,
+    errorsBy,
+    refusedBy,
     upgrade: difference(now.upgrade, before.upgrade),
     firstByte: difference(now.firstByte, before.firstByte),
   };
   for (const name of counters) change[name] -= before[name];
-  for (const kind of errorKinds) change.errorsBy[kind] -= before.errorsBy[kind];
-  for (const [code, count] of Object.entries(before.refusedBy))
-    change.refusedBy[code] = (change.refusedBy[code] ?? 0) - count;
   return change;
 }
 
-/** Adds a change, `active` included. The latest error is the change's own. */
+/**
+ * Adds a change, `active` included. The latest error is the change's own, or
+ * none if a connection has worked in it.
+ */
 export function addChange(meter: Meter, change: Meter): void {
   for (const name of counters) meter[name] += change[name];
-  for (const kind of errorKinds) meter.errorsBy[kind] += change.errorsBy[kind];
+  meter.errorsBy = sumOfErrors(meter.errorsBy, change.errorsBy);
+  const refusedBy = { ...meter.refusedBy };
   for (const [code, count] of Object.entries(change.refusedBy))
-    meter.refusedBy[code] = (meter.refusedBy[code] ?? 0) + count;
-  addHistogram(meter.upgrade, change.upgrade);
-  addHistogram(meter.firstByte, change.firstByte);
+    refusedBy[code] = (refusedBy[code] ?? 0) + count;
+  meter.refusedBy = refusedBy;
+  meter.upgrade = sumOf(meter.upgrade, change.upgrade);
+  meter.firstByte = sumOf(meter.firstByte, change.firstByte);
   meter.lastActivity = Math.max(meter.lastActivity, change.lastActivity);
-  if (change.lastError !== "") meter.lastError = change.lastError;
+  if (change.lastError !== "" || change.upgrade.sum > 0) meter.lastError = change.lastError;
   if (change.lastNotice !== "") meter.lastNotice = change.lastNotice;
 }
 
@@ -52,22 +59,24 @@ function difference(now: Histogram, before: Histogram): Histogram {
   return { counts, sum: now.sum - before.sum };
 }
 
-function addHistogram(sum: Histogram, { counts, sum: seconds }: Histogram): void {
-  if (counts.length === 0) return;
-  sum.counts = bucketBounds
+function sumOf(a: Histogram, b: Histogram): Histogram {
+  if (b.counts.length === 0) return a;
+  const counts = bucketBounds
     .concat(Number.POSITIVE_INFINITY)
-    .map((_, i) => (sum.counts[i] ?? 0) + (counts[i] ?? 0));
-  sum.sum += seconds;
+    .map((_, i) => (a.counts[i] ?? 0) + (b.counts[i] ?? 0));
+  return { counts, sum: a.sum + b.sum };
 }
 
 /** Pure: a meter with the values of another program, as far as it has them. */
 export function meterFrom(known: PlainMeter): Meter {
   const meter = createMeter();
   for (const name of counters) meter[name] = known[name];
-  for (const kind of errorKinds) meter.errorsBy[kind] = known.errorsBy[kind] ?? 0;
-  Object.assign(meter.refusedBy, known.refusedBy);
-  addHistogram(meter.upgrade, known.upgrade ?? createHistogram());
-  addHistogram(meter.firstByte, known.firstByte ?? createHistogram());
+  const errorsBy = { ...meter.errorsBy };
+  for (const kind of errorKinds) errorsBy[kind] = known.errorsBy[kind] ?? 0;
+  meter.errorsBy = errorsBy;
+  meter.refusedBy = { ...known.refusedBy };
+  meter.upgrade = sumOf(noDurations, known.upgrade ?? noDurations);
+  meter.firstByte = sumOf(noDurations, known.firstByte ?? noDurations);
   meter.lastActivity = known.lastActivity;
   meter.lastError = known.lastError;
   meter.lastNotice = known.lastNotice;

@@ -1,4 +1,4 @@
-import { createHistogram, type Histogram } from "./histogram.ts";
+import { createHistogram, type Histogram, noDurations, record } from "./histogram.ts";
 
 /**
  * The kind of failure of a connection. `dial`: no connection to the ingress.
@@ -24,7 +24,8 @@ export type ErrorKind = (typeof errorKinds)[number];
 
 /**
  * The traffic of one binding since its listener was opened. Counters only grow;
- * `active` returns to zero.
+ * `active` returns to zero. Thousands of endpoints have had no traffic, so a
+ * new meter is one object, and shares all that is empty.
  */
 export interface Meter {
   active: number;
@@ -37,17 +38,17 @@ export interface Meter {
   /** Connections that the ingress refused. */
   refused: number;
   /** The same by ngrok's error code; any other text counts as `other`. */
-  readonly refusedBy: Record<string, number>;
+  refusedBy: Readonly<Record<string, number>>;
   /** Connections that ended with a failure. */
   errors: number;
-  readonly errorsBy: Record<ErrorKind, number>;
-  /** From accept to the upgrade by the ingress. */
-  readonly upgrade: Histogram;
+  errorsBy: Readonly<Record<ErrorKind, number>>;
+  /** From accept to the upgrade by the ingress; see {@link time}. */
+  upgrade: Histogram;
   /**
    * Until the first byte of the endpoint. It begins at the upgrade, or at the
    * client's first byte if that came before any byte of the endpoint.
    */
-  readonly firstByte: Histogram;
+  firstByte: Histogram;
   /** Milliseconds since the epoch, 0 before the first connection. */
   lastActivity: number;
   /**
@@ -65,19 +66,35 @@ export const createMeter = (): Meter => ({
   bytesUp: 0,
   bytesDown: 0,
   refused: 0,
-  refusedBy: {},
+  refusedBy: noRefusals,
   errors: 0,
-  errorsBy: noErrors(),
-  upgrade: createHistogram(),
-  firstByte: createHistogram(),
+  errorsBy: noErrors,
+  upgrade: noDurations,
+  firstByte: noDurations,
   lastActivity: 0,
   lastError: "",
   lastNotice: "",
 });
 
+const noRefusals: Meter["refusedBy"] = {};
+
 /** Zero for each kind. */
-export const noErrors = (): Record<ErrorKind, number> =>
-  Object.fromEntries(errorKinds.map((kind) => [kind, 0])) as Record<ErrorKind, number>;
+export const noErrors = Object.freeze(
+  Object.fromEntries(errorKinds.map((kind) => [kind, 0])),
+) as Meter["errorsBy"];
+
+/** Records a duration, in seconds. */
+export function time(meter: Meter, what: "upgrade" | "firstByte", seconds: number): void {
+  if (meter[what] === noDurations) meter[what] = createHistogram();
+  record(meter[what], seconds);
+}
+
+/** Pure: the sum of two counts by kind. */
+export function sumOfErrors(a: Meter["errorsBy"], b: Meter["errorsBy"]): Meter["errorsBy"] {
+  const sum = { ...a };
+  for (const kind of errorKinds) sum[kind] += b[kind];
+  return sum;
+}
 
 /** Adds the counters of connections that have ended. */
 export function addCounts(sum: Meter, meter: Meter): void {
@@ -86,12 +103,12 @@ export function addCounts(sum: Meter, meter: Meter): void {
   sum.bytesDown += meter.bytesDown;
   sum.refused += meter.refused;
   sum.errors += meter.errors;
-  for (const kind of errorKinds) sum.errorsBy[kind] += meter.errorsBy[kind];
+  sum.errorsBy = sumOfErrors(sum.errorsBy, meter.errorsBy);
 }
 
 export function countError(meter: Meter, kind: ErrorKind): void {
   meter.errors += 1;
-  meter.errorsBy[kind] += 1;
+  meter.errorsBy = { ...meter.errorsBy, [kind]: meter.errorsBy[kind] + 1 };
 }
 
 /**
@@ -101,5 +118,5 @@ export function countError(meter: Meter, kind: ErrorKind): void {
 export function countRefusal(meter: Meter, code: string): void {
   const name = /^ERR_NGROK_\d{1,5}$/.test(code) ? code : "other";
   meter.refused += 1;
-  meter.refusedBy[name] = (meter.refusedBy[name] ?? 0) + 1;
+  meter.refusedBy = { ...meter.refusedBy, [name]: (meter.refusedBy[name] ?? 0) + 1 };
 }

@@ -25,13 +25,13 @@ export interface Names {
   /** Reads the file. Never rejects. */
   load(): Promise<void>;
   /**
-   * Finds out about these names, the subjects of all endpoints. `word` is the
-   * user's about a name; undefined if there is none. Waits at most
-   * `withinMs` for the name servers, and only for names that are new. False if
-   * an answer is missing then: `changed` is called when it is here. Never
-   * rejects.
+   * Finds out about these names, the subjects of all endpoints. The set must
+   * not change later. `word` is the user's about a name; undefined if there is
+   * none. Waits at most `withinMs` for the name servers, and only for names
+   * that are new. False if an answer is missing then: `changed` is called when
+   * it is here. Never rejects.
    */
-  look(subjects: readonly Subject[], word: Word, withinMs: number): Promise<boolean>;
+  look(subjects: ReadonlySet<Subject>, word: Word, withinMs: number): Promise<boolean>;
   standing(subject: Subject): Standing;
   readonly paused: ReadonlySet<Subject>;
   /**
@@ -74,7 +74,6 @@ export function createNames(deps: NamesDeps): Names {
     found: new Map(),
     asking: new Map(),
     paused: new Set(),
-    subjects: undefined,
     listed: new Set(),
     reported: false,
     answered: new Set(),
@@ -105,8 +104,7 @@ interface State extends NamesDeps {
   /** Names whose answers are on their way. */
   readonly asking: Map<Subject, Promise<void>>;
   paused: ReadonlySet<Subject>;
-  /** Those of the latest pass; `listed` has the same. */
-  subjects: readonly Subject[] | undefined;
+  /** The subjects of the latest pass. */
   listed: ReadonlySet<Subject>;
   /** Whether the names of an earlier version were looked up and reported. */
   reported: boolean;
@@ -155,15 +153,13 @@ function standingOf(state: State, subject: Subject): Standing {
 
 async function look(
   state: State,
-  subjects: readonly Subject[],
+  subjects: ReadonlySet<Subject>,
   word: Word,
   withinMs: number,
 ): Promise<boolean> {
   const { found, asking, answered } = state;
   const kept = state.assignment();
-  // The same list comes with every pass, often as the same object.
-  if (state.subjects !== subjects) state.listed = new Set(subjects);
-  state.subjects = subjects;
+  state.listed = subjects;
   forget(state);
   const isKnown = (subject: Subject): boolean => found.has(subject) || kept.has(subject);
   const undecided: Subject[] = [];

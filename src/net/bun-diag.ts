@@ -3,7 +3,14 @@
  * its answer take some microseconds, and the kernel answers within the call.
  */
 
-import { type DiagReply, diagReply, diagRequest, type Ends } from "../linux/sock-diag.ts";
+import {
+  createAddressBytes,
+  createDiagRequest,
+  type DiagReply,
+  diagReply,
+  type Ends,
+  writeDiagRequest,
+} from "../linux/sock-diag.ts";
 import { type Libc, libcNow } from "./bun-libc.ts";
 
 /** Asks about a socket; `unusable` if the kernel gives no answer. */
@@ -30,19 +37,20 @@ export async function openDiag(): Promise<AskDiag | undefined> {
   }
 }
 
-function asker({ sendto, recv }: Libc, descriptor: number): AskDiag {
-  const answer = new Uint8Array(8192);
+/** Each new connection may need a question, so nothing is made for one. */
+function asker({ send, recv }: Libc, descriptor: number): AskDiag {
+  const [request, answer] = [createDiagRequest(), new Uint8Array(8192)];
+  const bytesOf = createAddressBytes();
   let sequence = 0;
   return (ends) => {
     sequence = (sequence + 1) >>> 0;
-    const request = diagRequest(ends, sequence);
-    if (request === undefined) return unusable;
-    const sent = sendto(descriptor, request, request.length, dontWait, null, 0);
+    if (!writeDiagRequest(request, ends, sequence, bytesOf)) return unusable;
+    const sent = send(descriptor, request, request.length, dontWait);
     if (Number(sent) !== request.length) return unusable;
-    for (let stray = 0; stray < mostStray; stray += 1) {
+    for (let count = 0; count < mostStray; count += 1) {
       const length = Number(recv(descriptor, answer, answer.length, dontWait));
       if (length <= 0) return unusable;
-      const reply = diagReply(answer.subarray(0, length), request);
+      const reply = diagReply(answer, request, length);
       if (reply.kind !== "stray") return reply as Exclude<DiagReply, { kind: "stray" }>;
     }
     return unusable;

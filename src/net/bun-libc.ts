@@ -121,6 +121,19 @@ export async function heritableCopy(descriptor: number): Promise<number | undefi
 }
 
 /**
+ * Returns a function for a second descriptor of the same file, which no child
+ * process inherits. It is synchronous, and throws an error with a `code`.
+ */
+export async function copier(): Promise<(descriptor: number) => number> {
+  const { fcntl } = await libcNow();
+  return (descriptor) => {
+    const copy = fcntl(descriptor, duplicateOwn, 0);
+    if (copy < 0) throw coded(errnoName(errnoNow()));
+    return copy;
+  };
+}
+
+/**
  * A listening TCP socket on an IPv6 address that no interface has; a local
  * route must lead to it. Bun has no option for that (IPV6_FREEBIND). Throws an
  * error with a `code`, as Bun.listen() does.
@@ -234,6 +247,7 @@ async function openLibc() {
   return dlopen(libcIn(readFileSync("/proc/self/maps", "utf8")), {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
+    send: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
     recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
     sendmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
     recvmsg: { args: ["i32", "ptr", "i32"], returns: "i64" },
@@ -319,12 +333,12 @@ const [peerCredentials, peerGroups, mostGroups] = [17, 59, 65_536];
 
 /**
  * SOL_SOCKET; SO_SNDBUF, SO_RCVBUF; SO_TYPE, SOCK_STREAM, SOCK_DGRAM;
- * SO_ACCEPTCONN; F_SETFD, FD_CLOEXEC, F_DUPFD; FIONREAD.
+ * SO_ACCEPTCONN; F_SETFD, FD_CLOEXEC, F_DUPFD, F_DUPFD_CLOEXEC; FIONREAD.
  */
 const socketLevel = 1;
 const [sendBuffer, receiveBuffer] = [7, 8];
 const [socketType, streamType, datagramType, acceptsConnections] = [3, 1, 2, 30];
-const [setFlags, closeOnExec, duplicate] = [2, 1, 0];
+const [setFlags, closeOnExec, duplicate, duplicateOwn] = [2, 1, 0, 1030];
 /** IPPROTO_IPV6; IPV6_FREEBIND, IPV6_V6ONLY; SO_REUSEADDR; as Bun's backlog. */
 const [ipv6Level, freeBind, ipv6Only] = [41, 78, 26];
 const [reuseAddress, backlog] = [2, 512];

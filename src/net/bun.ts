@@ -5,6 +5,7 @@
  * dial cannot be cancelled; a late connection can only be terminated. `drain`
  * is also called without need. TCP_NODELAY is on from the start.
  */
+import { edenGC } from "bun:jsc";
 import { closeSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
@@ -15,6 +16,7 @@ import { becomeProgram } from "./bun-exec.ts";
 import {
   adoptedAddress,
   adoptedUdpAddress,
+  copier,
   freeListener,
   heritableCopy,
   isFull,
@@ -53,6 +55,7 @@ import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
   Listener,
+  ListenOptions,
   Net,
   OnConn,
   TlsClientOptions,
@@ -75,15 +78,19 @@ export function createBunNet(): Net {
     runtime: "bun",
     descriptors,
     listen: (address, onConn, options = {}) =>
-      descriptors.counted(address, () =>
-        options.routed === true && "host" in address && isFreelyBound(address.host)
-          ? listenFreely(shared, address, onConn, options.tls)
-          : listen(shared, address, onConn, options.tls),
-      ),
+      descriptors.counted(address, () => {
+        if (options.routed === true && "host" in address && isFreelyBound(address.host))
+          return listenFreely(shared, address, onConn, options);
+        return options.queued === true
+          ? listenQueued(shared, address)
+          : listen(shared, address, onConn, options.tls);
+      }),
     async adopt(fd, onConn, options = {}) {
       const address = await adoptedAddress(fd);
       return await descriptors.counted(address, () =>
-        adopt(shared, { fd, address }, onConn, options.tls),
+        options.queued === true
+          ? waiting({ fd, address })
+          : adopt(shared, { fd, address }, onConn, options.tls),
       );
     },
     udp: (address, onDatagram) => descriptors.counted(address, () => bunUdp(address, onDatagram)),
@@ -118,6 +125,8 @@ interface Shared {
   readonly handlers: Handlers;
   /** A connection was opened. */
   opened(): void;
+  /** A listener was opened. */
+  listening(): void;
   /** One copy of a host: most peers have the same address. */
   host(host: string | undefined): string | undefined;
 }
@@ -129,6 +138,7 @@ function createShared(descriptors: DescriptorAccount): Shared {
     descriptors,
     handlers: createHandlers(descriptors, openedOrClosed),
     opened: openedOrClosed,
+    listening: createListenerCollector(openedOrClosed),
     host(host) {
       if (host !== last) last = host;
       return last;
@@ -143,24 +153,42 @@ function listen(
   tls: TlsServerOptions | undefined,
 ): Listener {
   checkListenable(address, tls);
-  const accepting = createAccepting(shared, address, onConn, tls);
-  const { options } = accepting;
+  const accepting = new Accepting(shared, address, onConn, tls);
+  const options = acceptOptions(accepting);
   try {
     if ("path" in address) {
       const server = privately(() => Bun.listen<Stage>({ ...options, unix: address.path }));
-      const ours = fileAt(address.path);
       accepting.local = address;
-      const close = (): void => stopAt(address.path, ours, () => server.stop());
-      return { address, fd: descriptorOf(server), close };
+      return listenerAt(address, server, fileAt(address.path));
     }
     const server = Bun.listen<Stage>({ ...options, hostname: address.host, port: address.port });
     const listening = { host: address.host, port: server.port };
     accepting.local = sharedLocal(listening);
-    return { address: listening, fd: descriptorOf(server), close: () => server.stop() };
+    shared.listening();
+    return listenerOf(listening, server);
   } catch (error) {
     throw listenFailed(address, error);
   }
 }
+
+type Server = Bun.SocketListener<Stage>;
+
+/** Its own function, since a listener keeps all that its close() can see. */
+const listenerOf = (address: Address, server: Server): Listener => ({
+  address,
+  fd: descriptorOf(server),
+  close: () => server.stop(),
+});
+
+const listenerAt = (
+  address: { readonly path: string },
+  server: Server,
+  ours: string | undefined,
+): Listener => ({
+  address,
+  fd: descriptorOf(server),
+  close: () => stopAt(address.path, ours, () => server.stop()),
+});
 
 const isFreelyBound = (host: string): boolean => process.platform === "linux" && host.includes(":");
 
@@ -169,13 +197,14 @@ async function listenFreely(
   shared: Shared,
   address: { readonly host: string; readonly port: number },
   onConn: OnConn,
-  tls: TlsServerOptions | undefined,
+  { tls, queued = false }: ListenOptions,
 ): Promise<Listener> {
   checkListenable(address, tls);
   const fd = await freeListener(address.host, address.port).catch((error: unknown) => {
     throw listenFailed(address, error);
   });
   const bound = address.port === 0 ? await adoptedAddress(fd) : address;
+  if (queued) return waiting({ fd, address: bound });
   try {
     return adopt(shared, { fd, address: bound }, onConn, tls);
   } catch (error) {
@@ -183,6 +212,31 @@ async function listenFreely(
     throw error;
   }
 }
+
+/**
+ * The runtime would accept, so only a copy of its socket stays. Nothing comes
+ * between its listen(2) and its end here.
+ */
+async function listenQueued(shared: Shared, address: Address): Promise<Listener> {
+  const copy = await copier().catch((cause: unknown) => {
+    throw listenFailed(address, cause);
+  });
+  const listener = listen(shared, address, (conn) => conn.abort(), undefined);
+  try {
+    return waiting({ fd: copy(listener.fd ?? -1), address: listener.address });
+  } catch (error) {
+    throw listenFailed(address, error);
+  } finally {
+    listener.close();
+  }
+}
+
+/** A listening socket from which only other processes accept. */
+const waiting = ({ fd, address }: { fd: number; address: Address }): Listener => ({
+  address,
+  fd,
+  close: () => closeDescriptor(fd),
+});
 
 /** Bun 1.4.5 does not unlink the path of an adopted unix socket in stop(). */
 function adopt(
@@ -192,52 +246,63 @@ function adopt(
   tls: TlsServerOptions | undefined,
 ): Listener {
   checkListenable(address, tls);
-  const accepting = createAccepting(shared, address, onConn, tls);
+  const accepting = new Accepting(shared, address, onConn, tls);
   accepting.local = sharedLocal(address);
   // Bun knows the option, though its types do not.
-  const options = { ...accepting.options, fd } as unknown as Bun.UnixSocketOptions<Stage>;
+  const options = { ...acceptOptions(accepting), fd } as unknown as Bun.UnixSocketOptions<Stage>;
   try {
     const server = Bun.listen<Stage>(options);
-    return { address, fd, close: () => server.stop() };
+    shared.listening();
+    return { ...listenerOf(address, server), fd };
   } catch (error) {
     throw notAdopted(fd, reasonOf(error), error);
   }
 }
 
-interface Accepting {
-  /** For Bun.listen(). */
-  readonly options: {
-    readonly allowHalfOpen: true;
-    readonly socket: Handlers;
-    readonly tls?: Bun.TLSOptions;
-  };
+/**
+ * The first stage of all sockets that a listener accepts. One object for each
+ * listener: there are thousands, so they share the handlers.
+ */
+class Accepting implements Stage {
   /** The local address of all connections; set once it is known. */
   local: Address | undefined;
+  readonly shared: Shared;
+  private readonly address: Address;
+  private readonly onConn: OnConn;
+  readonly tls: TlsServerOptions | undefined;
+
+  constructor(shared: Shared, address: Address, onConn: OnConn, tls: TlsServerOptions | undefined) {
+    this.local = undefined;
+    this.shared = shared;
+    this.address = address;
+    this.onConn = onConn;
+    this.tls = tls;
+  }
+
+  opened(socket: Socket): void {
+    if (!this.shared.descriptors.take("accept")) turnAway(socket);
+    else if (this.tls === undefined) this.accept(socket);
+    else acceptTls(socket, this.tls, (secured) => this.accept(secured));
+  }
+
+  private accept(socket: Socket): void {
+    handOver(connected(this.shared, socket, this.address, this.local), this.onConn);
+  }
+
+  // Nothing comes before `opened`, which gives the socket another stage.
+  received(): void {}
+  drained(): void {}
+  theyFinished(): void {}
+  broke(): void {}
+  gone(): void {}
 }
 
-function createAccepting(
-  shared: Shared,
-  address: Address,
-  onConn: OnConn,
-  tls: TlsServerOptions | undefined,
-): Accepting {
-  const accept = (socket: Socket): void =>
-    handOver(connected(shared, socket, address, accepting.local), onConn);
-  const open = (socket: Socket): void => {
-    if (!shared.descriptors.take("accept")) turnAway(socket);
-    else if (tls === undefined) accept(socket);
-    else acceptTls(socket, tls, accept);
-  };
-  const accepting: Accepting = {
-    options: {
-      allowHalfOpen: true,
-      socket: { ...shared.handlers, open },
-      ...(tls === undefined ? {} : { tls: serverTls(tls) }),
-    },
-    local: undefined,
-  };
-  return accepting;
-}
+/** For Bun.listen(). */
+const acceptOptions = (accepting: Accepting) => {
+  const { shared, tls } = accepting;
+  const secured = tls === undefined ? {} : { tls: serverTls(tls) };
+  return { allowHalfOpen: true, data: accepting, socket: shared.handlers, ...secured } as const;
+};
 
 /** `accept` is called for a handshaken and verified socket. */
 function acceptTls(socket: Socket, tls: TlsServerOptions, accept: (socket: Socket) => void): void {
@@ -435,6 +500,23 @@ function connected(
  * collection in the background leaves half of the garbage.)
  */
 const [burst, pauseMs, apartMs] = [1000, 250, 5000];
+
+/**
+ * Listeners stay for long. Each would keep a page that is otherwise full of the
+ * garbage of opening it, so that goes while many are opened: some 5 ms for so
+ * many of them.
+ */
+const collectEvery = 250;
+
+/** The function is to be called for every listener that is opened. */
+function createListenerCollector(opened: () => void): () => void {
+  let listeners = 0;
+  return () => {
+    opened();
+    listeners += 1;
+    if (listeners % collectEvery === 0) edenGC();
+  };
+}
 
 /** The function is to be called for every socket that is opened or closed. */
 function createBurstCollector(): () => void {

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { closing } from "./closing.ts";
 import { coded, listenFailed } from "./errors.ts";
 import type { Address, Descriptors } from "./types.ts";
 
@@ -48,6 +49,10 @@ export function createDescriptorAccount(readLimit = softLimit): DescriptorAccoun
     return known;
   };
   const spare = (): number => Math.min(reserve, limit() / 8);
+  const giveListener = (): void => {
+    listeners -= 1;
+    taken -= 1;
+  };
 
   return {
     get limit() {
@@ -70,31 +75,13 @@ export function createDescriptorAccount(readLimit = softLimit): DescriptorAccoun
       if (listeners >= limit() * listenersShare) throw listenFailed(address, coded("EMFILE"));
       listeners += 1;
       taken += 1;
-      const give = (): void => {
-        listeners -= 1;
-        taken -= 1;
-      };
       try {
-        const opened = await open();
-        const close = opened.close.bind(opened);
-        opened.close = once(() => {
-          close();
-          give();
-        });
-        return opened;
+        return closing(await open(), giveListener);
       } catch (error) {
-        give();
+        giveListener();
         throw error;
       }
     },
-  };
-}
-
-function once(work: () => void): () => void {
-  let done = false;
-  return () => {
-    if (!done) work();
-    done = true;
   };
 }
 

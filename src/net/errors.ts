@@ -1,6 +1,6 @@
 /** Turns the errors of the runtimes' sockets into NgrokdError. Pure. */
 
-import { errnoSentence } from "../model/errno.ts";
+import { errnoOf, errnoSentence } from "../model/errno.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
 import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
@@ -217,12 +217,6 @@ function alertText(reason: string): string | undefined {
   return (
     alert && `the peer refused it with the alert "${alert.toLowerCase().replaceAll("_", " ")}"`
   );
-}
-
-function errnoOf(cause: unknown): string | undefined {
-  return cause instanceof Error && "code" in cause && typeof cause.code === "string"
-    ? cause.code
-    : undefined;
 }
 
 const textOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

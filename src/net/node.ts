@@ -54,7 +54,9 @@ export function createNodeNet(): Net {
     runtime: process.versions.deno === undefined ? "node" : "deno",
     descriptors,
     listen: (address, onConn, options = {}) =>
-      descriptors.counted(address, () => listen(descriptors, address, onConn, options.tls)),
+      options.queued === true
+        ? Promise.reject(noDescriptors())
+        : descriptors.counted(address, () => listen(descriptors, address, onConn, options.tls)),
     // node:net has no way to take a listening descriptor that Deno knows too.
     adopt: (fd) => Promise.reject(notAdopted(fd, "this runtime cannot adopt a listener")),
     udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),

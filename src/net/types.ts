@@ -288,6 +288,12 @@ export interface ListenOptions {
   readonly routed?: boolean;
   /** It is closed at once: only whether the place is free is of interest. */
   readonly trial?: boolean;
+  /**
+   * Clients wait in the queue of the socket: nothing is accepted here, but by
+   * the processes that get copies of {@link Listener.fd}. Without passing
+   * descriptors (see {@link Net.sendDescriptors}) it rejects with `network`.
+   */
+  readonly queued?: boolean;
 }
 
 /** An interface that exists as long as any process has it open. */

@@ -13,6 +13,8 @@ export interface Asked {
   readonly method: string;
   /** The target of the request line. */
   readonly target: string;
+  /** Of HTTP, such as `1.1`. */
+  readonly version: string;
   /** With every repeated header, in their order. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The connection; undefined if the runtime hides it. */
@@ -101,14 +103,17 @@ export function createHttpParser({
 interface NodeRequest {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
+  readonly httpVersion?: string | undefined;
   readonly rawHeaders?: readonly string[];
   readonly socket?: unknown;
 }
 
 function askedIn(request: NodeRequest | undefined): Asked {
-  const { method = "", url: target = "", rawHeaders = [], socket } = request ?? {};
+  const { method = "", url: target = "", httpVersion: version = "" } = request ?? {};
+  const { rawHeaders = [], socket } = request ?? {};
   const headers: [string, string][] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2)
     headers.push([(rawHeaders[i] ?? "").toLowerCase(), rawHeaders[i + 1] ?? ""]);
-  return { method, target, headers, conn: socket instanceof ConnStream ? socket.conn : undefined };
+  const conn = socket instanceof ConnStream ? socket.conn : undefined;
+  return { method, target, version, headers, conn };
 }

@@ -52,10 +52,10 @@ export function createServable(options: ServableOptions): Servable {
       const text = await readFile("/etc/resolv.conf", "latin1").catch(() => "");
       const { servers, search } = readResolvConf(text);
       conf = { servers: servers.length === 0 ? getServers() : servers, search };
-      const hosts = [...new Set(bindings.map(({ host }) => host))];
-      const subjects = [...hosts, ...wildcards.map(({ zone }) => `*.${zone}`)];
+      const zones = wildcards.map(({ zone }) => `*.${zone}`);
+      const subjects = new Set([...bindings.map(({ host }) => host), ...zones]);
       await names.look(subjects, (subject) => byWord(subject, rules), patienceMs);
-      const refused = new Set(subjects.filter((subject) => !isServed(subject)));
+      const refused = new Set([...subjects].filter((subject) => !isServed(subject)));
       return {
         bindings: bindings.filter(({ host }) => !refused.has(host)),
         wildcards: wildcards.filter(({ zone }) => !refused.has(`*.${zone}`)),

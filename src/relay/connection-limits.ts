@@ -23,12 +23,21 @@ export interface Excess {
   readonly local: boolean;
 }
 
+/** Open connections. */
+export interface Count {
+  readonly inAll: number;
+  /** Of the endpoint. */
+  readonly here: number;
+  /** How many of `inAll` have their descriptors in another process. */
+  readonly elsewhere?: number;
+}
+
 /**
- * Pure: why one more connection is too many if `inAll` are open, `here` of them
- * to its endpoint; undefined if it is allowed.
+ * Pure: why one more connection is too many if so many are open; undefined if
+ * it is allowed.
  */
-export function excess(inAll: number, here: number, limits: Limits): Excess | undefined {
-  if (inAll >= limits.byDescriptors) {
+export function excess({ inAll, here, elsewhere = 0 }: Count, limits: Limits): Excess | undefined {
+  if (inAll - elsewhere >= limits.byDescriptors) {
     return {
       reason: "the limit of open files allows no more open connections",
       hint: "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n`",

@@ -19,6 +19,7 @@ import type { Conn, Listener, Net } from "../net/types.ts";
 import { excess } from "./connection-limits.ts";
 import type { Courtesy } from "./forward.ts";
 import {
+  countOf,
   createLanes,
   cutLater,
   drained,
@@ -31,6 +32,7 @@ import {
   sharedBy,
   turnAway,
 } from "./lanes.ts";
+import { type Place, probe } from "./probe.ts";
 import { createReception, type Reception } from "./reception.ts";
 import { createSwitchboard, type Switchboard } from "./switchboard.ts";
 
@@ -48,6 +50,8 @@ export interface Doors {
   readonly departed: Meter;
   /** The meters in use, by the key of their binding. */
   meters(): ReadonlyMap<string, Meter>;
+  /** One of {@link meters}. */
+  meter(key: string): Meter | undefined;
   /** Adds the traffic of another process; `key` is that of a binding. */
   add(key: string, change: Meter): void;
   /**
@@ -81,13 +85,8 @@ export interface Doors {
    * `present`, so the next pass tries again.
    */
   mend(listening: () => Promise<ReadonlySet<string> | undefined>): Promise<MendedDoor[]>;
-  /**
-   * The addresses on which another program listens at one of these ports. Binds
-   * each place briefly.
-   */
-  probe<I extends AnyIp>(
-    places: readonly { readonly ip: I; readonly port: number }[],
-  ): Promise<ReadonlySet<I>>;
+  /** See {@link probe}. */
+  probe<I extends AnyIp>(places: readonly Place<I>[]): Promise<ReadonlySet<I>>;
 }
 
 /** A door that listens. */
@@ -102,8 +101,8 @@ interface Entry {
   board: Switchboard<Lane>;
   /** The endpoints for clients that name a host. */
   shared: readonly Shared[];
-  /** Clients without an endpoint. */
-  readonly reception: Reception;
+  /** Clients without an endpoint; undefined before the first one. */
+  reception?: Reception;
 }
 
 /**
@@ -141,6 +140,7 @@ export function createDoors(options: DoorOptions): Doors {
     draining: state.draining,
     strangers: state.strangers,
     departed: state.departed,
+    meter: (key) => state.meters.get(key)?.meter,
     meters: () => new Map([...state.meters].map(([key, { meter }]) => [key, meter])),
     add(key, change) {
       const meter = state.meters.get(key)?.meter;
@@ -225,7 +225,7 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
   const lanes = createLanes(state, doorway, doorway.routes);
-  const entry = { ...leadingTo(lanes), reception: createReception() };
+  const entry: Entry = leadingTo(lanes);
   try {
     const listener = await listen(state, doorway, entry);
     for (const lane of lanes) holdMeter(state, lane);
@@ -270,7 +270,7 @@ function closeAndDrain(state: State, id: DoorId, drainMs: number): void {
 async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise<{ cut: number }> {
   for (const id of [...state.present.keys()]) closeDoor(state, id);
   const lanes = [...state.draining, ...state.doorless.values()];
-  const cut = new Set<Conn>();
+  const cut = new Set<Pick<Conn, "abort">>();
   const cutNow = (): void => {
     for (const conn of lanes.flatMap(({ conns }) => [...conns])) {
       cut.add(conn);
@@ -355,22 +355,6 @@ function unlisted(
   return doors.filter(([, { door }]) => !alive.has(listeningKey(door.at.ip, door.at.port)));
 }
 
-async function probe<I extends AnyIp>(
-  net: Net,
-  places: readonly { readonly ip: I; readonly port: number }[],
-): Promise<ReadonlySet<I>> {
-  const taken = new Set<I>();
-  for (const { ip, port } of places) {
-    try {
-      const trial = await net.listen({ host: ip, port }, (conn) => conn.abort(), { trial: true });
-      trial.close();
-    } catch (error) {
-      if (isNgrokdError(error, "address-in-use")) taken.add(ip);
-    }
-  }
-  return taken;
-}
-
 function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener> {
   const { ip, port } = door.at;
   const onConn = (conn: Conn): void => {
@@ -418,12 +402,13 @@ function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
   const { strangers } = state;
   const { id } = first.doorway.door;
   const deps = state.forwarding(first.route.target.account);
-  const over = excess(state.open, 0, state.limits());
+  const over = excess(countOf(state), state.limits());
   if (over !== undefined) {
     turnAway(conn, id, strangers, over, deps);
     return;
   }
   state.open += 1;
+  entry.reception ??= createReception();
   entry.reception.receive(conn, {
     limitMs: deps.openTimeoutMs,
     // The routes of this moment: those of the accept may be gone.
@@ -447,7 +432,7 @@ function closeDoor(state: State, id: DoorId): readonly Lane[] {
   if (live === undefined) return [];
   state.present.delete(id);
   live.listener.close();
-  live.entry.reception.close();
+  live.entry.reception?.close();
   return leave(state, live.lanes);
 }
 

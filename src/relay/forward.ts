@@ -8,9 +8,8 @@ import { describeTlsFailure } from "../ingress/tls-failure.ts";
 import type { Opened } from "../ingress/upgrade.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
-import { record } from "../model/histogram.ts";
 import type { Log } from "../model/log.ts";
-import { countError, countRefusal, type ErrorKind, type Meter } from "../model/meter.ts";
+import { countError, countRefusal, type ErrorKind, type Meter, time } from "../model/meter.ts";
 import { isCut } from "../net/errors.ts";
 import { addressText, type Conn, type Watcher } from "../net/types.ts";
 import { createEarlyBytes, type EarlyBytes } from "./early.ts";
@@ -200,7 +199,7 @@ class Forwarding implements SpliceUser, Watcher {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
-    record(meter.upgrade, (now - turn) / 1000);
+    time(meter, "upgrade", (now - turn) / 1000);
     this.turn = now;
     if (this.trace !== undefined) deps.recorder?.opened(this.trace);
     meter.lastError = "";
@@ -231,7 +230,7 @@ class Forwarding implements SpliceUser, Watcher {
       if (trace !== undefined) this.deps.recorder?.carriedDown(trace, length);
       tap?.down(bytes);
       if (turn === undefined) return;
-      record(meter.firstByte, (performance.now() - turn) / 1000);
+      time(meter, "firstByte", (performance.now() - turn) / 1000);
       this.turn = undefined;
     }
   }

@@ -6,7 +6,7 @@ import { type Doorway, namesOf, type Route } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
-import { type Excess, excess, type Limits } from "./connection-limits.ts";
+import { type Count, type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type Courtesy, type ForwardDeps, forward } from "./forward.ts";
 import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
 import type { Manners } from "./greet/request-stream.ts";
@@ -17,13 +17,15 @@ export interface Lane {
   route: Route;
   /** Shared by all lanes of one binding. */
   readonly meter: Meter;
-  readonly conns: Set<Conn>;
+  readonly conns: Set<Pick<Conn, "abort">>;
   /** Called after the last connection has ended. */
   readonly waiting: (() => void)[];
   /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
   readonly carry: (conn: Conn, speaks?: "http") => void;
   /** The same for a client that is known to be let in. */
   readonly take: (conn: Conn, courtesy: Courtesy) => void;
+  /** Called when a connection has ended; the same for all of them. */
+  readonly ended: (conn: Conn) => void;
 }
 
 export interface LaneOptions {
@@ -40,9 +42,16 @@ export interface LaneOptions {
   readonly hosts?: () => readonly string[];
   /** Asked for every connection, before anything is dialled. */
   readonly guard: Pick<Guard, "judge" | "mayUseAny" | "userOf">;
+  /** They count for the limits, too. */
+  readonly elsewhere?: Elsewhere | undefined;
 }
 
-type LaneBasis = Omit<Lane, "carry" | "take">;
+/** Connections that other processes carry. */
+export interface Elsewhere {
+  readonly open: number;
+  /** Of one endpoint, by the key of its binding. */
+  at(key: string): number;
+}
 
 /** What all lanes share. */
 export interface LaneState extends LaneOptions {
@@ -58,7 +67,7 @@ export interface LaneState extends LaneOptions {
   /** Open connections. */
   open: number;
   /** Whether the door of a lane listens, and has this lane. */
-  readonly isLive: (lane: LaneBasis) => boolean;
+  readonly isLive: (lane: Lane) => boolean;
 }
 
 /** Returns the lanes that still carry connections. */
@@ -86,11 +95,22 @@ export function createLanes(state: LaneState, doorway: Doorway, routes: readonly
   });
 }
 
+/**
+ * There are thousands of lanes. So their functions see this scope and nothing
+ * else, and do their work elsewhere.
+ */
 function createLane(state: LaneState, doorway: Doorway, route: Route, meter: Meter): Lane {
-  const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
-  const carry = carrier(state, lane);
-  const take: Lane["take"] = (conn, courtesy) => carry(conn, undefined, courtesy);
-  return Object.assign(lane, { carry: admitting(state, lane, carry), take });
+  const lane: Lane = {
+    doorway,
+    route,
+    meter,
+    conns: new Set(),
+    waiting: [],
+    carry: (conn, speaks) => admit(state, lane, conn, speaks),
+    take: (conn, courtesy) => carry(state, lane, conn, undefined, courtesy),
+    ended: (conn) => end(state, lane, conn),
+  };
+  return lane;
 }
 
 export function holdMeter({ meters }: LaneState, lane: Lane): void {
@@ -110,6 +130,18 @@ function dropMeter({ meters, departed }: LaneState, lane: Lane): void {
 
 const bindingKey = ({ route }: Lane): string => route.target.binding.key;
 
+/**
+ * A connection on a lane that another process carries, and that ends itself.
+ * Returns a function for its end.
+ */
+export function attend({ conns, waiting }: Lane): () => void {
+  const conn = { abort: () => undefined };
+  conns.add(conn);
+  return () => {
+    if (conns.delete(conn) && conns.size === 0) for (const tell of waiting.splice(0)) tell();
+  };
+}
+
 /** Settles when the last connection has ended. */
 export function drained({ conns, waiting }: Lane): Promise<void> {
   return new Promise((resolve) => {
@@ -118,63 +150,77 @@ export function drained({ conns, waiting }: Lane): Promise<void> {
   });
 }
 
-/**
- * Returns the handler for connections of a lane. Thousands of connections share
- * its one `ended`.
- */
-function carrier(
+function carry(
   state: LaneState,
-  lane: LaneBasis,
-): (conn: Conn, speaks?: "http", courtesy?: Courtesy) => void {
-  const { conns, meter, waiting } = lane;
-  const ended = (conn: Conn): void => {
-    state.open -= 1;
-    conns.delete(conn);
-    const { target } = lane.route;
-    tellMisdirected(conn, target.binding.key, meter, state.forwarding(target.account));
-    if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
-  };
-  return (conn, speaks, courtesy) => {
-    const { account, binding } = lane.route.target;
-    const usual = state.forwarding(account);
-    const deps = courtesy === undefined ? usual : { ...usual, courtesy };
-    const over = excess(state.open, meter.active, state.limits());
-    if (over !== undefined) {
-      turnAway(conn, binding.key, meter, over, deps);
-      recordRefused(deps, lane, conn, state.guard.userOf(conn), "limit", over.reason);
-      return;
-    }
-    const manners = mannersFor(lane.route, speaks, state);
-    const client = manners === undefined ? conn : guardedConn(conn, manners);
-    state.open += 1;
-    conns.add(client);
-    forward(client, binding, meter, deps, ended, state.guard.userOf(conn));
-  };
+  lane: Lane,
+  conn: Conn,
+  speaks: "http" | undefined,
+  courtesy?: Courtesy,
+): void {
+  const { meter } = lane;
+  const { account, binding } = lane.route.target;
+  const usual = state.forwarding(account);
+  const deps = courtesy === undefined ? usual : { ...usual, courtesy };
+  const over = excess(countOf(state, { key: binding.key, meter }), state.limits());
+  if (over !== undefined) {
+    turnAway(conn, binding.key, meter, over, deps);
+    recordRefused(deps, lane, conn, state.guard.userOf(conn), "limit", over.reason);
+    return;
+  }
+  const manners = mannersFor(lane.route, speaks, state);
+  const client = manners === undefined ? conn : guardedConn(conn, manners);
+  state.open += 1;
+  lane.conns.add(client);
+  forward(client, binding, meter, deps, lane.ended, state.guard.userOf(conn));
 }
 
-/** Hands a client to `carry` if it may use the endpoint. */
-function admitting(state: LaneState, lane: LaneBasis, carry: Lane["carry"]): Lane["carry"] {
-  return (conn, speaks) => {
-    const { target } = lane.route;
-    const decide = (refusal: RefusalText | undefined): void => {
-      if (refusal === undefined) carry(conn, speaks);
-      else {
-        const deps = state.forwarding(target.account);
-        const { log } = deps;
-        refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
-        recordRefused(deps, lane, conn, state.guard.userOf(conn), "access", refusal.detail);
-      }
-    };
-    const { wanted, without } = sharedBy(lane.route);
-    const judged = state.guard.judge(conn, wanted, without);
-    if (judged instanceof Promise)
-      void judged.then((refusal) => {
-        // The door may have closed meanwhile.
-        if (state.isLive(lane)) decide(refusal);
-        else conn.abort();
-      });
-    else decide(judged);
-  };
+function end(state: LaneState, { conns, meter, route, waiting }: Lane, conn: Conn): void {
+  state.open -= 1;
+  conns.delete(conn);
+  const { target } = route;
+  tellMisdirected(conn, target.binding.key, meter, state.forwarding(target.account));
+  if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
+}
+
+/** Carries a client if it may use the endpoint. */
+function admit(state: LaneState, lane: Lane, conn: Conn, speaks: "http" | undefined): void {
+  const { wanted, without } = sharedBy(lane.route);
+  const judged = state.guard.judge(conn, wanted, without);
+  if (judged instanceof Promise)
+    void judged.then((refusal) => {
+      // The door may have closed meanwhile.
+      if (state.isLive(lane)) follow(state, lane, conn, { refusal, speaks });
+      else conn.abort();
+    });
+  else follow(state, lane, conn, { refusal: judged, speaks });
+}
+
+function follow(
+  state: LaneState,
+  lane: Lane,
+  conn: Conn,
+  { refusal, speaks }: { refusal: RefusalText | undefined; speaks: "http" | undefined },
+): void {
+  if (refusal === undefined) {
+    carry(state, lane, conn, speaks);
+    return;
+  }
+  const { target } = lane.route;
+  const deps = state.forwarding(target.account);
+  const { log } = deps;
+  refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
+  recordRefused(deps, lane, conn, state.guard.userOf(conn), "access", refusal.detail);
+}
+
+/** The open connections, for the limits; without an endpoint `here` is 0. */
+export function countOf(
+  { open, elsewhere }: Pick<LaneState, "open" | "elsewhere">,
+  endpoint?: { readonly key: string; readonly meter: Meter },
+): Count {
+  const here =
+    endpoint === undefined ? 0 : endpoint.meter.active + (elsewhere?.at(endpoint.key) ?? 0);
+  const others = elsewhere?.open ?? 0;
+  return { inAll: open + others, here, elsewhere: others };
 }
 
 /** A connection that was reset at once. */

@@ -26,7 +26,9 @@ export interface Links {
 
 export function createLinks(options: LinkOptions): Links {
   const links = new Map<string, Link>();
-  let served: ReadonlySet<string> = new Set();
+  let doors: Parameters<Links["serve"]>[0] = new Map();
+  /** Undefined until somebody wants to know: names come one at a time. */
+  let served: ReadonlySet<string> | undefined;
   const of = (account: string): Link => {
     const link = links.get(account);
     if (link === undefined) throw new Error(`The relay knows no account "${account}"`);
@@ -43,7 +45,7 @@ export function createLinks(options: LinkOptions): Links {
         if (!links.has(name))
           links.set(
             name,
-            createLink(name, () => served, options),
+            createLink(name, () => (served ??= accountsOf(doors, links.size)), options),
           );
       for (const [name, { ingress }] of links) {
         if (accounts.includes(name)) continue;
@@ -52,16 +54,23 @@ export function createLinks(options: LinkOptions): Links {
       }
     },
     serve(present) {
-      const next = new Set<string>();
-      for (const { routes } of present.values())
-        for (const { target } of routes) next.add(target.account);
-      served = next;
+      doors = present;
+      served = undefined;
     },
     stats(account) {
       const counted = account === undefined ? [...links.values()] : [of(account)];
       return counted.map(({ ingress }) => ingress.stats).reduce(sumOf, noStats);
     },
   };
+}
+
+/** The accounts that have doors, at most so many. There may be many doors. */
+function accountsOf(doors: Parameters<Links["serve"]>[0], most: number): ReadonlySet<string> {
+  const accounts = new Set<string>();
+  for (const { routes } of doors.values())
+    for (const { target } of routes)
+      if (accounts.add(target.account).size === most) return accounts;
+  return accounts;
 }
 
 type Served = () => ReadonlySet<string>;

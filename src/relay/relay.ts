@@ -16,12 +16,13 @@ import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type LiveDoor } from "./doors.ts";
 import type { ForwardDeps } from "./forward.ts";
-import type { Lane } from "./lanes.ts";
+import type { Elsewhere, Lane } from "./lanes.ts";
 import { createLinks, setCredentials } from "./links.ts";
 import { bufferSize, roomInMemory } from "./memory-share.ts";
-import { createQuietWatch } from "./quiet.ts";
+import { createQuietWatch, type QuietWatch } from "./quiet.ts";
 
-export interface Relay extends Pick<Doors, "mend" | "probe" | "meters" | "add" | "carry"> {
+export interface Relay
+  extends Pick<Doors, "mend" | "probe" | "meters" | "meter" | "add" | "carry"> {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   readonly draining: ReadonlySet<Lane>;
   /** See {@link Doors.apply}; the drain time is that of the limits. */
@@ -114,20 +115,15 @@ export interface RelayOptions {
   readonly tap?: ForwardDeps["tap"];
   /** See {@link ForwardDeps.identity}. */
   readonly identity?: ForwardDeps["identity"];
+  /** The connections of other processes for the same doors. */
+  readonly elsewhere?: Elsewhere;
 }
 
 /** A relay without doors and without credentials. */
 export function createRelay(options: RelayOptions): Relay {
   const { net, log, accounts, room, memory } = options;
   let { limits } = options;
-  const quiet = createQuietWatch({
-    get idleMs() {
-      return limits.idleMs;
-    },
-    get halfClosedMs() {
-      return limits.halfClosedMs;
-    },
-  });
+  const quiet = quietWatchOf(() => limits);
   const connections = (): Limits => ({
     ...limits.connections,
     byDescriptors: room(limits.pool.max * links.size),
@@ -140,6 +136,7 @@ export function createRelay(options: RelayOptions): Relay {
     rewriteHost: () => limits.rewriteHost,
     hosts: () => limits.hosts,
     guard: options.guard,
+    elsewhere: options.elsewhere,
   });
   const links = createLinks({
     net,
@@ -149,7 +146,7 @@ export function createRelay(options: RelayOptions): Relay {
     openTimeoutMs: () => limits.openTimeoutMs,
     earlyData: () => limits.earlyData,
     poolLimits: () => limits.pool,
-    bufferSize: () => bufferSize(doors.open, memory),
+    bufferSize: () => bufferSize(doors.open + (options.elsewhere?.open ?? 0), memory),
     ...(options.tap && { tap: options.tap }),
     ...(options.identity && { identity: options.identity }),
   });
@@ -161,6 +158,7 @@ export function createRelay(options: RelayOptions): Relay {
     mend: doors.mend,
     probe: doors.probe,
     meters: doors.meters,
+    meter: doors.meter,
     add: doors.add,
     carry: doors.carry,
     async apply(steps) {
@@ -200,3 +198,13 @@ export function createRelay(options: RelayOptions): Relay {
 /** A limit of the settings is the user's own choice. */
 const roomIn = (memory: number, { connections }: RelayLimits): number =>
   connections.inAll === Number.POSITIVE_INFINITY ? roomInMemory(memory) : Number.POSITIVE_INFINITY;
+
+const quietWatchOf = (limits: () => RelayLimits): QuietWatch =>
+  createQuietWatch({
+    get idleMs() {
+      return limits().idleMs;
+    },
+    get halfClosedMs() {
+      return limits().halfClosedMs;
+    },
+  });

@@ -19,6 +19,26 @@ export interface Switchboard<Lane> {
 export function createSwitchboard<Lane extends { readonly route: Route }>(
   lanes: readonly Lane[],
 ): Switchboard<Lane> {
+  const [first] = lanes;
+  return lanes.length === 1 &&
+    first?.route.match.kind === "any" &&
+    first.route.match.at === undefined
+    ? oneLane(first)
+    : manyLanes(lanes);
+}
+
+/** Nearly all doors have it, and the tables would be most of their memory. */
+const oneLane = <Lane>(lane: Lane): Switchboard<Lane> => ({
+  named: none,
+  laneFor: () => lane,
+  laneNamed: () => undefined,
+});
+
+const none: readonly never[] = [];
+
+function manyLanes<Lane extends { readonly route: Route }>(
+  lanes: readonly Lane[],
+): Switchboard<Lane> {
   const byAddress = new Map<string, Lane>();
   const byName = new Map<string, Lane>();
   for (const lane of lanes) {

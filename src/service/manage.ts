@@ -1,35 +1,28 @@
 // The service: ngrokd under systemd and launchd. unit.ts and plist.ts write the
 // files as texts, service-steps.ts decides, manage.ts acts, notify.ts reports.
+
 import { existsSync } from "node:fs";
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import {
-  errnoOf,
-  fileError,
-  readFileIfThere,
-  removeFile,
-  writeFileAtomic,
-} from "../files/atomic.ts";
+import { setTimeout } from "node:timers/promises";
+import { fileError, readFileIfThere, removeFile, writeFileAtomic } from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
+import { launchd } from "./launchd.ts";
 import { sameService } from "./packaged.ts";
 import { run } from "./run-command.ts";
 import { marker, packageMarker, type ServiceFacts } from "./service-facts.ts";
 import {
   type Command,
-  foreignUnits,
   type InstallChoices,
   installSteps,
-  isOfTheGoProgram,
-  launchd,
   type Manager,
+  type RunStep,
   type Step,
-  systemd,
-  takeOverSteps,
-  uninstallSteps,
   type Verb,
-  verbSteps,
 } from "./service-steps.ts";
+import { foreignUnits, isOfTheGoProgram, systemd, takeOverSteps } from "./systemd.ts";
 
 const startOtherwise = "start `ngrokd serve` with the service manager of this system";
 
@@ -38,7 +31,7 @@ const startOtherwise = "start `ngrokd serve` with the service manager of this sy
  * systemd and launchd.
  */
 export function thisManager(platform: string = process.platform): Manager {
-  if (platform === "darwin") return launchd;
+  if (platform === "darwin") return launchd();
   if (platform === "linux")
     return systemd((paths) => paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
   throw new NgrokdError(
@@ -99,15 +92,16 @@ async function lookAt(path: string): Promise<UnitFile> {
   }
 }
 
-/**
- * Throws `refused` if the manager does not run on this machine. For systemd
- * this is the test of sd_booted(3).
- */
-export function requireManager({ kind, path }: Manager): void {
-  if (existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path))) return;
+/** Whether the manager runs here; for systemd this is sd_booted(3). */
+export const managerRuns = ({ kind, path }: Manager): boolean =>
+  existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path));
+
+/** Throws `refused` if the manager does not run on this machine. */
+export function requireManager(manager: Manager): void {
+  if (managerRuns(manager)) return;
   throw new NgrokdError(
     "refused",
-    `Cannot install the service: ${kind} does not run here, and nothing was changed`,
+    `Cannot install the service: ${manager.kind} does not run here, and nothing was changed`,
     {
       hint: startOtherwise,
     },
@@ -169,7 +163,7 @@ export async function planUninstall(manager: Manager): Promise<readonly Step[]> 
         details: { path: there.path },
       },
     );
-  return uninstallSteps(manager);
+  return manager.uninstall();
 }
 
 /**
@@ -178,7 +172,7 @@ export async function planUninstall(manager: Manager): Promise<readonly Step[]> 
  */
 export async function planVerb(manager: Manager, verb: Verb): Promise<readonly Step[]> {
   if ((await unitFile(manager)).kind === "none") throw notInstalled(verb);
-  return verbSteps(manager, verb);
+  return manager.verb(verb);
 }
 
 export const notInstalled = (verb: string): NgrokdError =>
@@ -235,10 +229,34 @@ async function carryOutOne(step: Step, stateFolder: string): Promise<void> {
       if (existsSync(stateFolder))
         await forgetChange(stateFolder, { kind: "file", path: step.path });
       return;
-    case "run": {
-      const { code, err } = await run(step.command);
-      if (code !== 0 && step.mayFail !== true) throw commandFailed(step.command, code, err);
-    }
+    case "run":
+      return await runStep(step);
+    case "wait":
+      return await waitForFailure(step.command, step.limitMs);
+  }
+}
+
+const pauseMs = 200;
+const mostTries = 25;
+
+async function runStep({ command, mayFail, if: only, againOn }: RunStep): Promise<void> {
+  if (only !== undefined && ((await run(only.command)).code === 0) !== only.succeeds) return;
+  for (let tries = 1; ; tries += 1) {
+    const { code, err } = await run(command);
+    if (code === 0 || mayFail === true || mayFail?.includes(code)) return;
+    if (code !== againOn || tries === mostTries) throw commandFailed(command, code, err);
+    await setTimeout(pauseMs);
+  }
+}
+
+async function waitForFailure(command: Command, limitMs: number): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while ((await run(command)).code === 0) {
+    if (performance.now() > deadline)
+      throw new NgrokdError("refused", "Cannot go on: the service has not ended", {
+        hint: `\`${command.join(" ")}\` shows its state`,
+      });
+    await setTimeout(pauseMs);
   }
 }
 
@@ -253,9 +271,10 @@ async function makeFolder(path: string, mode: number): Promise<void> {
 /** The error message of systemctl itself, with advice. */
 function commandFailed([program, ...words]: Command, code: number, err: string): NgrokdError {
   const reason = err.trim() === "" ? `it ended with exit code ${code}` : oneLine(err);
-  const denied = /access denied|permission denied|interactive authentication|not permitted/i.test(
-    err,
-  );
+  const denied =
+    /access denied|permission denied|interactive authentication|not permitted|not privileged/i.test(
+      err,
+    );
   const absent = /not been booted with systemd|failed to connect to bus/i.test(err);
   const hint = denied
     ? runAsRoot

@@ -4,10 +4,7 @@ import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 export const macLogPath = "/var/log/ngrokd.log";
 export const macLabel = "com.ngrok.ngrokd";
 
-/**
- * Pure: the property list of the service (launchd.plist(5)). Untested on
- * hardware.
- */
+/** Pure: the property list of the service (launchd.plist(5)). */
 export function plistText(facts: ServiceFacts): string {
   const { program, serveArgs, environment, drainSeconds } = facts;
   const dictionary: Plist = {

@@ -2,7 +2,8 @@ import type { Stats } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { thisManager, unitFile } from "./manage.ts";
 import { type ServiceState, serviceState } from "./service-state.ts";
-import { dropInFolder, type Manager, unitName } from "./service-steps.ts";
+import type { Manager } from "./service-steps.ts";
+import { dropInFolder, unitName } from "./systemd.ts";
 
 /** How `service restart` changes to the program of the unit. */
 export type RestartWay =
@@ -12,6 +13,7 @@ export type RestartWay =
   | { readonly kind: "manager"; readonly why: string };
 
 export interface RestartFacts {
+  readonly manager: Manager["kind"];
   readonly state: Pick<ServiceState, "state" | "pid" | "needs_reload">;
   /** The process that answers on the control socket. */
   readonly answering: number;
@@ -31,6 +33,7 @@ export function restartWay(facts: RestartFacts): RestartWay {
   const { state, answering, unit, startedAt, changedAt } = facts;
   const manager = (why: string): RestartWay => ({ kind: "manager", why });
   if (state.state !== "active" || state.pid === null) return manager("it does not run");
+  if (facts.manager !== "systemd") return manager(`${facts.manager} keeps to one process`);
   if (answering !== state.pid) return manager("another daemon answers");
   if (unit === undefined) return manager("its unit was not made by ngrokd");
   if (state.needs_reload || startedAt === undefined || changedAt >= startedAt)
@@ -54,6 +57,7 @@ export async function restartFacts(answering: number): Promise<RestartFacts> {
   const there = await unitFile(manager);
   const changes = await Promise.all([manager.path, dropInFolder(manager)].map(changeOf));
   return {
+    manager: manager.kind,
     state: await serviceState(manager),
     answering,
     unit: there.kind === "ours" ? there.text : undefined,

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
@@ -20,6 +19,13 @@ export interface ThisService {
   readonly exposed: readonly Exposed[];
 }
 
+/** The rights that a daemon needs to tell a machine's resolver. */
+export interface ResolverNeeds {
+  readonly usesDbus: boolean;
+  /** The folders in which it writes. */
+  readonly folders: readonly string[];
+}
+
 /**
  * The facts for the service file, from this machine and the configuration in
  * effect. `remarks` are warnings for the user.
@@ -30,14 +36,19 @@ export async function serviceFacts(args: {
   env: Env;
   /** The folder of the CAs that the daemon always trusts. */
   trustFolder: string;
+  /** The text that the configuration file is going to have. */
+  draft?: string | undefined;
+  /** What the daemon needs to tell this machine's resolver. */
+  resolver: ResolverNeeds;
 }): Promise<ThisService> {
   const loaded = await loadConfig({
     file: args.config,
     env: args.env,
+    draft: args.draft,
     flags: { "server.socket_path": args.socket },
   });
   const { server, forward, net, dns } = loaded.config;
-  const resolver = dns.enabled ? resolverOf() : { usesDbus: false, folders: [] };
+  const resolver = dns.enabled ? args.resolver : { usesDbus: false, folders: [] };
   const program = await ownProgram();
   const stateFolder = stateFolderOf(server);
   const facts: ServiceFacts = {
@@ -76,13 +87,6 @@ export async function serviceFacts(args: {
     remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))],
     exposed: await exposed(trustedFiles(loaded, args.trustFolder), { uid: 0, gid: 0 }),
   };
-}
-
-/** The rights that a daemon needs to tell this machine's resolver. */
-function resolverOf(): { readonly usesDbus: boolean; readonly folders: readonly string[] } {
-  const folders = ["/etc/NetworkManager/dnsmasq.d"].filter((path) => existsSync(path));
-  const usesDbus = existsSync("/usr/bin/resolvectl") || folders.length > 0;
-  return { usesDbus, folders };
 }
 
 /** The folders of profiles that are not below the state folder. */

@@ -26,6 +26,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ["Pool", poolText(status)],
     ["Daemon", daemonText(status)],
     ...predecessorRows(status),
+    ...workersRows(status),
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
     ...networkRows(status),
@@ -69,6 +70,12 @@ function predecessorRows({ predecessor }: Status): [string, string][] {
   const { pid, connections } = predecessor;
   const what = connections === 1 ? "connection continues" : "connections continue";
   return [["Before it", `pid ${pid}, whose ${connections} ${what}`]];
+}
+
+function workersRows({ workers = [] }: Status): [string, string][] {
+  if (workers.length === 0) return [];
+  const open = workers.map((one) => one.open).join(", ");
+  return [["Workers", `${workers.length} processes, with ${open} connections`]];
 }
 
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {

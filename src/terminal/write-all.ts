@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /** Writes as write(2) does: returns the count, and throws with an errno. */
@@ -36,9 +37,6 @@ export function unwritten(cause: unknown): NgrokdError {
     cause,
   });
 }
-
-const errnoOf = (error: unknown): unknown =>
-  error instanceof Error && "code" in error ? error.code : undefined;
 
 /** Waits without an event loop: the text must be out before the next step. */
 const pause = (ms: number): unknown =>

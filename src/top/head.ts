@@ -16,8 +16,13 @@ export function headLines(look: Look, isPaused: boolean, columns: number, style:
   const more = warnings.length - shown;
   return [
     titleLine(look, isPaused, columns, style),
-    twoFacts(["endpoints", countsText(status)], ["certificate", certificateText(status)], columns),
-    twoFacts(["connections", connectionsText(look)], ["pool", poolText(status)], columns),
+    ...factPairs(
+      [
+        ["endpoints", countsText(status), "certificate", certificateText(status)],
+        ["connections", connectionsText(look), "pool", poolText(status)],
+      ],
+      columns,
+    ),
     trafficLine(look, columns, style),
     ...warnings.slice(0, shown).map((text) => paint.careful(fitted(`warning: ${text}`, columns))),
     ...(more > 0 ? [paint.careful(`and ${more} more warnings: \`ngrokd status\` has them`)] : []),
@@ -46,15 +51,21 @@ function titleLine(
   return `${tint(cell(text, columns - right.length - 2))}  ${paint.bold(right)}`;
 }
 
-/** Two facts side by side; the second one begins in the middle. */
-function twoFacts(
-  [key, value]: readonly [string, string],
-  [otherKey, other]: readonly [string, string],
-  columns: number,
-): string {
-  const half = Math.floor(columns / 2);
-  const left = cell(`${key.padEnd(keyWidth)}${value}`, half - 1);
-  return `${left} ${fitted(`${otherKey.padEnd(keyWidth)}${other}`, columns - half)}`;
+type FactPair = readonly [key: string, value: string, otherKey: string, other: string];
+
+/**
+ * Two facts side by side in each line. The second ones begin in the middle, or
+ * later if the first ones are long and the second ones short.
+ */
+function factPairs(pairs: readonly FactPair[], columns: number): string[] {
+  const texts = pairs.map(([key, value, otherKey, other]): [string, string] => [
+    `${key.padEnd(keyWidth)}${value}`,
+    `${otherKey.padEnd(keyWidth)}${other}`,
+  ]);
+  const longest = (i: 0 | 1): number => Math.max(...texts.map((pair) => widthOf(pair[i])));
+  const latest = Math.min(longest(0) + 1, columns - longest(1));
+  const start = Math.max(Math.floor(columns / 2), latest);
+  return texts.map(([left, right]) => `${cell(left, start - 1)} ${fitted(right, columns - start)}`);
 }
 const keyWidth = 13;
 

@@ -30,10 +30,12 @@ const plainTarget =
  * Pure: why a request cannot be served, whoever sends it; undefined if it can.
  * Every request is one that exactly one reading fits.
  */
-export function formRefusal({ method, target, headers }: Asked): Refusal | undefined {
+export function formRefusal({ method, target, version, headers }: Asked): Refusal | undefined {
   const has = (name: string): boolean => headers.some(([one]) => one === name);
   if (!["GET", "HEAD", "POST"].includes(method))
     return { status: 405, reason: "only GET, HEAD and POST are served" };
+  if (version !== "1.1" && version !== "1.0")
+    return { status: 400, reason: "only HTTP/1.1 and HTTP/1.0 are served" };
   if (!plainTarget.test(target) || target.includes("#"))
     return { status: 400, reason: "the path is not a plain one" };
   const twice = single.find((name) => headers.filter(([one]) => one === name).length > 1);

@@ -184,9 +184,9 @@ test("a long account's list is asked for when the bound one changes, else seldom
   let [bound, all, asked, now] = [list(250), list(250), 0, 0];
   const api = {
     boundEndpoints: async () => bound,
-    async endpoints() {
+    async endpointIds() {
       asked += 1;
-      return all;
+      return ids(all);
     },
   } as Partial<Api> as Api;
   const lister = createLister(memoryLog(), () => now);
@@ -343,10 +343,10 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
       asked.push(`bound ${operatorId}`);
       return answer(world.bound);
     },
-    async endpoints() {
+    async endpointIds() {
       asked.push("endpoints");
       world.onEndpoints?.();
-      return answer(world.all ?? world.bound);
+      return ids(answer(world.all ?? world.bound));
     },
   } as Partial<Api> as Api;
   const run = createPass({
@@ -427,3 +427,11 @@ describe("judge", () => {
     expect(endpointsOf({ ...fresh, lastList, served })).toBe(served);
   });
 });
+
+/** An unchanged list is the same array, as the API's is. */
+const ids = (list: readonly ApiEndpoint[]): readonly string[] => {
+  const known = idsOf.get(list) ?? list.map(({ id }) => id);
+  idsOf.set(list, known);
+  return known;
+};
+const idsOf = new WeakMap<readonly ApiEndpoint[], readonly string[]>();

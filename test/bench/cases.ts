@@ -1,9 +1,12 @@
 import { accessTimes } from "./access.ts";
+import type { Apart, Metrics } from "./apart.ts";
+import type { Kind } from "./chart.ts";
 import { bar, type Figures, ratio, unfailing, type Verdict } from "./figures.ts";
 import { historyCosts } from "./history.ts";
-import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
+import { atRest, cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
+import type { Row } from "./standing.ts";
 
 /** A relay under measurement, or the direct way without one. */
 export interface Contender {
@@ -25,12 +28,26 @@ export interface Bench {
   readonly scale: number;
   /** Starts a separate daemon with this many endpoints. */
   startRelay(endpoints: number, settings?: RelayOptions["settings"]): Promise<Relay>;
+  /**
+   * The same, with one endpoint that stays, and so many others: `show` chooses
+   * one of two lists that share none of these.
+   */
+  startChanging(
+    endpoints: number,
+    settings: RelayOptions["settings"],
+  ): Promise<{ readonly relay: Relay; show(list: number): void }>;
   /** The same with so many profiles, each with this many endpoints. */
-  startProfiles(profiles: number, endpoints: number): Promise<Relay>;
+  startProfiles(
+    profiles: number,
+    endpoints: number,
+    settings?: RelayOptions["settings"],
+  ): Promise<Relay>;
+  /** See `measuredApart`. */
+  apart(what: Apart): Promise<Metrics>;
 }
 
 export interface Case {
-  /** The name in BENCH_CASES. */
+  /** The name for `--only`. */
   readonly name: string;
   readonly title: string;
   /** The method, for the reader of the figures. */
@@ -46,17 +63,27 @@ export interface Case {
   measure(bench: Bench, figures: Figures, turn: number): Promise<void>;
   /** `peers` are the names of the installed ones. */
   verdicts(figures: Figures, peers: readonly string[]): Verdict[];
+  /** What ngrokd and its peers are compared by. */
+  readonly rows?: readonly Row[];
 }
 
 /** ngrokd's settings. */
 export const withoutPool = { forward: { pool: { min: 0, max: 0 } } };
 export const withoutBoth = { forward: { ...withoutPool.forward, session_resumption: false } };
+export const withEarlyData = { forward: { early_data: "on" } };
 
 /** Names of contenders. */
 export const ours = "ngrokd";
 export const poolOff = "ngrokd, pool off";
 export const allOff = "ngrokd, pool and resumption off";
+export const early = "ngrokd, early data";
 export const direct = "no relay";
+
+export function kindOf(contender: string): Kind {
+  if (contender === direct) return "none";
+  if (contender === ours) return "own";
+  return [early, poolOff, allOff].includes(contender) ? "variant" : "peer";
+}
 
 const GiB = 2 ** 30;
 const flows = [
@@ -66,6 +93,9 @@ const flows = [
   { way: "up", streams: 8 },
 ] as const;
 
+const bulkOf = (way: string, streams: number): string =>
+  `bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}`;
+
 const bulk: Case = {
   name: "bulk",
   title: "Bulk",
@@ -74,7 +104,7 @@ const bulk: Case = {
   async measure({ rig, near, scale }, figures, turn) {
     const bytes = Math.ceil(GiB * scale);
     for (const { way, streams } of flows) {
-      for (const { name, load, pid } of inTurn(near.filter(plain), turn)) {
+      for await (const { name, load, pid } of oneByOne(inTurn(near.filter(plain), turn))) {
         const before = pid === undefined ? 0 : cpuSeconds(pid);
         const { seconds } = await rig.load<{ seconds: number }>(
           ...load,
@@ -96,7 +126,7 @@ const bulk: Case = {
   verdicts: (figures, peers) =>
     flows.flatMap(({ way, streams }) => {
       const [speed, cpu] = [`${way} ${streams}, MiB/s`, `${way} ${streams}, CPU s/GiB`];
-      const what = `bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}`;
+      const what = bulkOf(way, streams);
       const best =
         peers.toSorted((a, b) => figures.median(b, speed) - figures.median(a, speed))[0] ?? "";
       return [
@@ -110,6 +140,18 @@ const bulk: Case = {
         }),
       ];
     }),
+  rows: flows.flatMap(({ way, streams }) => [
+    {
+      what: `${bulkOf(way, streams)}: throughput`,
+      metric: `${way} ${streams}, MiB/s`,
+      better: "more",
+    },
+    {
+      what: `${bulkOf(way, streams)}: CPU per GiB`,
+      metric: `${way} ${streams}, CPU s/GiB`,
+      better: "less",
+    },
+  ]),
 };
 
 const echo: Case = {
@@ -118,7 +160,7 @@ const echo: Case = {
   about:
     "One byte to the ingress and back, 20,000 times on one connection. Each starts when the previous one is back.",
   async measure({ rig, near, scale }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(plain), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(plain), turn))) {
       const { p50, p99 } = await rig.load<Connects>(
         ...load,
         "-do=echo",
@@ -140,15 +182,16 @@ const echo: Case = {
         limit,
       );
     }),
+  rows: percentiles("echo", "us"),
 };
 
 const roundTripMs = 2 * oneWayMs;
 const far: Case = {
   name: "far",
   title: "New connections to an ingress that is far away",
-  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Peers send no upgrade header, which would cost them one more round trip.`,
+  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Debian's peers send no upgrade header, which costs the two Go loops one more round trip.`,
   async measure({ rig, far, scale }, figures, turn) {
-    for (const { name, load } of inTurn(far, turn)) {
+    for await (const { name, load } of oneByOne(inTurn(far, turn))) {
       const rate = ["-do=connect", "-per-second=20"];
       // The pool learns the demand.
       await rig.load<Connects>(...load, ...rate, "-count=10");
@@ -158,17 +201,27 @@ const far: Case = {
       figures.add(name, "failed", seen.failed);
     }
   },
-  verdicts: (figures) => [farBar(figures, "p50", 2.2), farBar(figures, "p99", 3)],
+  verdicts: (figures) => [
+    farBar(figures, "p50", 2.2),
+    farBar(figures, "p99", 3),
+    farBar(figures, "p50", 1.2, early),
+  ],
+  rows: percentiles("new connection, 40 ms away", "round trips"),
 };
 
-function farBar(figures: Figures, mark: "p50" | "p99", atMost: number): Verdict {
-  const value = figures.median(ours, `${mark}, round trips`);
-  return unfailing(
-    figures,
-    ours,
-    bar(`new connection, ${roundTripMs} ms away: ${mark}`, value, { atMost, unit: "round trips" }),
-  );
+function farBar(
+  figures: Figures,
+  mark: "p50" | "p99",
+  atMost: number,
+  contender: typeof ours | typeof early = ours,
+): Verdict {
+  const value = figures.median(contender, `${mark}, round trips`);
+  const what = `new connection, ${roundTripMs} ms away${withEarly(contender)}: ${mark}`;
+  return unfailing(figures, contender, bar(what, value, { atMost, unit: "round trips" }));
 }
+
+/** The part of a bar's name that tells of early data. */
+const withEarly = (contender: string): string => (contender === early ? " with early data" : "");
 
 const steady: Case = {
   name: "steady",
@@ -176,9 +229,9 @@ const steady: Case = {
   about:
     "From connect() to the first echoed byte, 100 new connections a second for three seconds, after two seconds to warm up. The ingress is nearby.",
   limits:
-    "Every connection finds a ready one, and then takes two round trips through the ingress, one for the header and one for the byte. At this rate every hop wakes a sleeping process. By our own histograms, each hop then takes 0.5 to 0.6 ms, instead of 0.12 ms on a busy connection (see the echo). With the pool off, the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no unnecessary promise or timer. It would help to send the client's first bytes together with the header. But it is not known whether the ingress accepts them, and a dead ready connection would lose them.",
+    "Every connection finds a ready one, and then takes two round trips through the ingress, one for the header and one for the byte. At this rate every hop wakes a sleeping process. By our own histograms, each hop then takes 0.5 to 0.6 ms, instead of 0.12 ms on a busy connection (see the echo). With the pool off, the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no unnecessary promise or timer. With `forward.early_data: on`, the byte leaves together with the header, so one round trip is left. It is off by default, since ngrok does not document it, and since a dead ready connection loses these bytes.",
   async measure({ rig, near, scale }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(pooled), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(pooled), turn))) {
       const rate = ["-do=connect", "-per-second=100"];
       await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
       const { p50, p99, failed } = await rig.load<Connects>(
@@ -192,10 +245,15 @@ const steady: Case = {
     }
   },
   verdicts: (figures) => {
-    const [own, off] = [figures.median(ours, "p50, ms"), figures.median(poolOff, "p50, ms")];
+    const off = figures.median(poolOff, "p50, ms");
     const limit = { atMost: 0.3, of: "our own with the pool off" };
-    return [unfailing(figures, ours, ratio("new connections, 100/s: p50", own, off, limit))];
+    return [ours, early].map((contender) => {
+      const what = `new connections, 100/s${withEarly(contender)}: p50`;
+      const own = figures.median(contender, "p50, ms");
+      return unfailing(figures, contender, ratio(what, own, off, limit));
+    });
   },
+  rows: percentiles("new connections, 100/s", "ms"),
 };
 
 const crowds = [1, 32] as const;
@@ -207,7 +265,7 @@ const rate: Case = {
     "At 32 at a time a core is full, and ready connections cost as many dials as they save. So the CPU of a dial counts. By profile, a third of it is Bun's connect(), a sixth its write(), and a tenth the reading of the session to resume. No other part is over 4 %. Tried: CAs in a file that Bun reads once (0.15 of 0.85 ms), no check of that file, the peer's certificate only on request, relaying without promises.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const crowd of crowds) {
-      for (const { name, load } of inTurn(near, turn)) {
+      for await (const { name, load } of oneByOne(inTurn(near, turn))) {
         const time = `-time=${Math.ceil(1500 * scale)}ms`;
         const { done, failed, seconds } = await rig.load<Connects>(
           ...load,
@@ -231,6 +289,11 @@ const rate: Case = {
         ratio(`new connections, ${crowd} at a time: rate`, own, off, limit),
       );
     }),
+  rows: crowds.map((crowd) => ({
+    what: `new connections, ${crowd} at a time: rate`,
+    metric: `${crowd} at a time, 1/s`,
+    better: "more",
+  })),
 };
 
 const burst: Case = {
@@ -238,7 +301,7 @@ const burst: Case = {
   title: "256 new connections in one burst",
   about: "All at once, each from connect() to its first echoed byte, then closed.",
   async measure({ rig, near }, figures, turn) {
-    for (const { name, load } of inTurn(near.filter(pooled), turn)) {
+    for await (const { name, load } of oneByOne(inTurn(near.filter(pooled), turn))) {
       const { p50, p99, failed } = await rig.load<Connects>(
         ...load,
         "-do=connect",
@@ -259,6 +322,7 @@ const burst: Case = {
       ratio("256 in a burst: p99", own, off, { atMost: 1, of: "our own with the pool off" }),
     ];
   },
+  rows: percentiles("256 in a burst", "ms"),
 };
 
 /** The limit of the memory afterwards, relative to the memory before. */
@@ -376,6 +440,94 @@ const endpoints: Case = {
   ],
 };
 
+const crews = [1, 2] as const;
+const crewName = (workers: number): string =>
+  workers === 1 ? "one process" : `${workers} workers`;
+
+const isolation: Case = {
+  name: "isolation",
+  title: "Echo while 10,000 endpoints change",
+  about:
+    "A byte to the ingress and back, again and again on one connection: for 5 s at rest, and for as long as passes run in which all of 10,000 endpoints go and 10,000 others come. In one process, and with `forward.workers: 2`. The same without a relay, beside such passes, shows what the machine itself adds.",
+  limits:
+    "The daemon alone needs a core during a pass, and its API (the benchmark's process) a part of one. With two cores, the worker shares the other one with the load and the ingress, so their turns at it are in the figure.",
+  once: true,
+  async measure({ rig, near, startChanging, scale }, figures) {
+    for (const workers of crews) {
+      const settings = { forward: { workers } };
+      const { relay, show } = await startChanging(Math.ceil(10_000 * scale), settings);
+      const echo = (seconds: number): Promise<Connects> =>
+        rig.load<Connects>(`-to=${relay.target}`, "-do=echo", `-time=${seconds}s`);
+      await Bun.sleep(2000);
+      const atRest = await echo(5);
+      let passes = 0;
+      const inPasses = async (start: (seconds: number) => Promise<Connects>): Promise<Connects> => {
+        const seconds = 10;
+        const during = start(seconds);
+        const until = performance.now() + seconds * 1000;
+        while (performance.now() < until - 1000) {
+          passes += 1;
+          show(passes % 2);
+          await relay.refresh();
+        }
+        return await during;
+      };
+      const busy = await inPasses(echo);
+      const bare = near.find(({ name }) => name === direct)?.load ?? [];
+      const beside = await inPasses((seconds) =>
+        rig.load<Connects>(...bare, "-do=echo", `-time=${seconds}s`),
+      );
+      figures.add(crewName(workers), "at rest p99, ms", atRest.p99);
+      figures.add(crewName(workers), "in passes p50, ms", busy.p50);
+      figures.add(crewName(workers), "in passes p99, ms", busy.p99);
+      figures.add(crewName(workers), "in passes max, ms", busy.max);
+      figures.add(crewName(workers), "no relay, in passes p99, ms", beside.p99);
+      figures.add(crewName(workers), "passes", passes);
+      await relay.stop();
+    }
+  },
+  verdicts(figures) {
+    const of = (metric: string): number => figures.median(crewName(2), metric);
+    return [
+      ratio("echo in passes, 2 workers: p99", of("in passes p99, ms"), of("at rest p99, ms"), {
+        atMost: 1.5,
+        of: "at rest",
+      }),
+    ];
+  },
+};
+
+const crewRate: Case = {
+  name: "workers",
+  title: "New connections with two workers",
+  about:
+    "4,000 connections, 32 at a time, each with one byte to the ingress and back: in one process, and with `forward.workers: 2`. CPU is that of all its processes.",
+  limits:
+    "Load and ingress need more of two cores than the relay does, so on two cores the second worker has nothing to run on. The figure shows what workers cost there; a machine with more cores shows what they bring.",
+  async measure({ rig, startRelay, scale }, figures, turn) {
+    for (const workers of inTurn(crews, turn)) {
+      const relay = await startRelay(1, { forward: { workers } });
+      const load = [`-to=${relay.target}`, "-do=connect", "-at-once=32"];
+      await rig.load<Connects>(...load, "-count=500");
+      const pids = [relay.pid, ...((await relay.status()).workers ?? []).map(({ pid }) => pid)];
+      const before = pids.map(cpuSeconds);
+      const result = await rig.load<Connects>(...load, `-count=${Math.ceil(4000 * scale)}`);
+      const cpu = pids.reduce((sum, pid, i) => sum + cpuSeconds(pid) - (before[i] ?? 0), 0);
+      figures.add(crewName(workers), "per second", result.done / result.seconds);
+      figures.add(crewName(workers), "p99, ms", result.p99);
+      figures.add(crewName(workers), "CPU, ms each", (cpu * 1000) / result.done);
+      figures.add(crewName(workers), "failed", result.failed);
+      await relay.stop();
+    }
+  },
+  verdicts: (figures) => [
+    bar("2 workers: failed", Math.max(...figures.values(crewName(2), "failed")), {
+      atMost: 0,
+      unit: "",
+    }),
+  ],
+};
+
 const rest: Case = {
   name: "rest",
   title: "At rest, 100 endpoints",
@@ -409,29 +561,35 @@ const shared: Case = {
   name: "shared",
   title: "New connections to a shared port",
   about:
-    "4,000 connections, 8 at a time, that begin with an HTTP request or a TLS ClientHello, then one byte to the ingress and back. The same to an endpoint's own address, where nothing is read, and to a port that two endpoints share. CPU is that of the relay's process, in ms per connection.",
+    "4,000 connections, 8 at a time, that begin with an HTTP request or a TLS ClientHello, then one byte to the ingress and back. The same to an endpoint's own address, where nothing is read, and to a port that two endpoints share. They take turns of 1,000, after 1,000 to warm up. CPU is that of the relay's process, in ms per connection.",
   async measure({ rig, startRelay, scale }, figures, turn) {
     const relay = await startRelay(2, {
       net: { listen_interface: "127.58.0.1" },
       bound_endpoints: { poll_interval: 3600 },
     });
-    const count = Math.ceil(4000 * scale);
-    const doors = [relay.target, relay.shared];
-    for (const to of turn % 2 === 0 ? doors : doors.toReversed()) {
-      for (const naming of namings) {
+    const ways = namings.flatMap((naming) => [
+      { naming, door: "fixed", to: relay.target },
+      { naming, door: "shared", to: relay.shared },
+    ]);
+    const connect = (way: (typeof ways)[number], count: number): Promise<Connects> =>
+      rig.load<Connects>(
+        ...[`-to=${way.to}`, "-do=connect", "-at-once=8"],
+        ...[`-count=${Math.ceil(count * scale)}`, `-${way.naming}=service-0.bench`],
+      );
+    // A way that runs before its code is compiled would look expensive.
+    for (const way of ways) await connect(way, 1000);
+    const spent = new Map(ways.map((way) => [way, { cpu: 0, done: 0, failed: 0 }]));
+    for (let slice = 0; slice < 4; slice += 1)
+      for (const [way, sum] of (turn + slice) % 2 === 0 ? spent : [...spent].reverse()) {
         const before = cpuSeconds(relay.pid);
-        const { done, failed } = await rig.load<Connects>(
-          `-to=${to}`,
-          "-do=connect",
-          "-at-once=8",
-          `-count=${count}`,
-          `-${naming}=service-0.bench`,
-        );
-        const door = to === relay.shared ? "shared" : "fixed";
-        const ms = ((cpuSeconds(relay.pid) - before) / done) * 1000;
-        figures.add(ours, `${door}, by ${naming}, CPU ms`, ms);
-        figures.add(ours, `${door}, by ${naming}, failed`, failed);
+        const { done, failed } = await connect(way, 1000);
+        sum.cpu += cpuSeconds(relay.pid) - before;
+        sum.done += done;
+        sum.failed += failed;
       }
+    for (const [{ door, naming }, { cpu, done, failed }] of spent) {
+      figures.add(ours, `${door}, by ${naming}, CPU ms`, (cpu / done) * 1000);
+      figures.add(ours, `${door}, by ${naming}, failed`, failed);
     }
     await relay.stop();
   },
@@ -453,7 +611,7 @@ const access: Case = {
   name: "access",
   title: "May this client connect?",
   about:
-    "The check of a new connection by 50 rules of `access.rules`, of which the last one names users: the kernel is asked for the user behind the connection. In this process, 20,000 times for a connection of each family.",
+    "The check of a new connection by 50 rules of `access.rules`, of which the last one names users: the kernel is asked for the user behind the connection. In this process, 20,000 times for 32 clients of each family.",
   async measure({ scale }, figures) {
     for (const [name, host] of families) {
       const { p50, p99 } = await accessTimes(host, Math.ceil(20_000 * scale));
@@ -534,30 +692,104 @@ const history: Case = {
   ],
 };
 
+/** Seconds; the first is the default. */
+const polls = [30, 10] as const;
+const eachMore = (seconds: number): string => `each profile more, a poll every ${seconds} s, MiB`;
 const profiles: Case = {
   name: "profiles",
   title: "Three more profiles of 1,000 endpoints",
   about:
-    "Two daemons with default settings, 60 s after their start: one with an account of 1,000 endpoints, and one with four such accounts. The difference of their memory, divided by three.",
+    "Two daemons, 60 s after their start: one with an account of 1,000 endpoints, and one with four such accounts. The difference of their memory, divided by three. The same with a poll every 10 s instead of 30.",
+  limits:
+    "An endpoint is some 70 objects and 4 KiB of JavaScript, and a listening socket. The rest is garbage between two collections, which Bun lets grow with the heap. The more often is polled, the more there is of it: 11 MiB with a poll every second.",
   once: true,
   async measure({ startProfiles, scale }, figures) {
     const count = Math.ceil(1000 * scale);
-    const one = await startProfiles(1, count);
-    const four = await startProfiles(4, count);
+    const pairs = await Promise.all(
+      polls.map(async (seconds) => {
+        const settings = { bound_endpoints: { poll_interval: seconds } };
+        const one = await startProfiles(1, count, settings);
+        return { seconds, one, four: await startProfiles(4, count, settings) };
+      }),
+    );
     await Bun.sleep(60_000 * scale);
-    const [less, more] = [rssKiB(one.pid) / 1024, rssKiB(four.pid) / 1024];
-    figures.add(ours, "RSS of one, MiB", less);
-    figures.add(ours, "RSS of four, MiB", more);
-    figures.add(ours, "each profile more, MiB", (more - less) / 3);
-    await Promise.all([one.stop(), four.stop()]);
+    for (const { seconds, one, four } of pairs) {
+      const [less, more] = [rssKiB(one.pid) / 1024, rssKiB(four.pid) / 1024];
+      figures.add(ours, `RSS of one, a poll every ${seconds} s, MiB`, less);
+      figures.add(ours, `RSS of four, a poll every ${seconds} s, MiB`, more);
+      figures.add(ours, eachMore(seconds), (more - less) / 3);
+      await Promise.all([one.stop(), four.stop()]);
+    }
+  },
+  verdicts: (figures) =>
+    polls.map((seconds) =>
+      bar(
+        `a profile of 1,000 endpoints more, a poll every ${seconds} s: RSS`,
+        figures.median(ours, eachMore(seconds)),
+        { atMost: 10, unit: "MiB" },
+      ),
+    ),
+};
+
+const anyip: Case = {
+  name: "anyip",
+  title: "10,000 endpoints on a virtual interface",
+  about:
+    "In a network of its own, from the last page of the list until all endpoints listen, on IPv4 addresses of AnyIP. `after the start` includes the start of the process, the registration and 100 pages of the list, and ends when `status` says so.",
+  async measure({ apart }, figures) {
+    addAll(figures, await apart("anyip"));
   },
   verdicts: (figures) => [
-    bar("a profile of 1,000 endpoints more: RSS", figures.median(ours, "each profile more, MiB"), {
-      atMost: 10,
-      unit: "MiB",
-    }),
+    bar(
+      "10,000 endpoints on AnyIP: listening after the list",
+      figures.median(ours, "listening after the list, s"),
+      { atMost: 1, unit: "s" },
+    ),
   ],
 };
+
+const fresh: Case = {
+  name: "fresh",
+  title: "A fresh name below a wildcard",
+  about:
+    "From the question to the answer of the daemon's name server, by UDP, for 1,000 names that nobody asked for before, one after the other. The address listens before the answer leaves; every 50th is looked up among the system's sockets.",
+  async measure({ apart }, figures) {
+    addAll(figures, await apart("fresh"));
+  },
+  verdicts: (figures) => {
+    const at = (metric: string): number => figures.median(ours, metric);
+    return [
+      bar("a fresh wildcard name: p50", at("p50, ms"), { atMost: 0.5, unit: "ms" }),
+      bar("a fresh wildcard name: p99", at("p99, ms"), { atMost: 3, unit: "ms" }),
+      bar("a fresh wildcard name: not listening", at("not listening"), { atMost: 0, unit: "" }),
+    ];
+  },
+};
+
+const questions: Case = {
+  name: "questions",
+  title: "20,000 questions a second",
+  about:
+    "dnsperf asks the daemon's name server 20,000 times a second for 5 s, for a known name and for one of others, while 10,000 bytes are echoed over an open connection, one after the other. CPU is that of the relay's process, with the echoes, per question.",
+  async measure({ apart }, figures) {
+    addAll(figures, await apart("questions"));
+  },
+  verdicts: (figures) => [
+    bar("20,000 questions a second: answered", figures.median(ours, "answered, %"), {
+      atLeast: 99,
+      unit: "%",
+    }),
+    bar(
+      "20,000 questions a second: longest echo beside",
+      figures.median(ours, "longest echo beside, ms"),
+      { atMost: 100, unit: "ms" },
+    ),
+  ],
+};
+
+function addAll(figures: Figures, metrics: Metrics): void {
+  for (const [metric, value] of Object.entries(metrics)) figures.add(ours, metric, value);
+}
 
 /** In the order of the page. */
 export const cases: readonly Case[] = [
@@ -570,16 +802,44 @@ export const cases: readonly Case[] = [
   shared,
   held,
   endpoints,
+  anyip,
   profiles,
+  isolation,
+  crewRate,
   rest,
+  fresh,
+  questions,
   access,
   inspection,
   history,
 ];
 
-/** The contenders of cases without the pool, and of cases with it alone. */
-const plain = ({ name }: Contender): boolean => name !== poolOff && name !== allOff;
+/**
+ * The contenders of cases without new connections, and of cases with the pool
+ * alone.
+ */
+const plain = ({ name }: Contender): boolean => ![early, poolOff, allOff].includes(name);
 const pooled = ({ name }: Contender): boolean => name !== allOff;
+
+/** The rows for the median and the 99th percentile. */
+function percentiles(what: string, unit: string): Row[] {
+  return ["p50", "p99"].map((mark) => ({
+    what: `${what}: ${mark}`,
+    metric: `${mark}, ${unit}`,
+    better: "less",
+  }));
+}
+
+/**
+ * Each next contender begins when the one before has no work left. A relay that
+ * fills its pool again would slow down its successor.
+ */
+async function* oneByOne(contenders: readonly Contender[]): AsyncGenerator<Contender> {
+  for (const contender of contenders) {
+    yield contender;
+    if (contender.pid !== undefined) await atRest(contender.pid);
+  }
+}
 
 /** Each contender is the first once. */
 function inTurn<C>(contenders: readonly C[], turn: number): C[] {

@@ -41,10 +41,24 @@ export const peerServerName = "ingress.bench";
  * As much of ngrok's API as a daemon needs to run. It accepts every
  * registration and lists these endpoints, in pages of 100 (ngrok's own limit).
  * Pages are made in advance, so that serving them takes little time from the
- * daemon. Returns the URL.
+ * daemon. `listed` is called when the last page has left. Returns the URL.
  */
-export async function startCloud(ca: Ca, urls: readonly string[]): Promise<string> {
-  const pages = pagesOf(urls.map(endpoint), 100);
+export async function startCloud(
+  ca: Ca,
+  urls: readonly string[],
+  listed?: () => void,
+): Promise<string> {
+  return (await startChangingCloud(ca, [urls], listed)).url;
+}
+
+/** The same with several lists; the first one counts until `show`. */
+export async function startChangingCloud(
+  ca: Ca,
+  lists: readonly (readonly string[])[],
+  listed: () => void = () => undefined,
+): Promise<{ readonly url: string; show(list: number): void }> {
+  const made = lists.map((urls) => pagesOf(urls.map(endpoint), 100));
+  let pages = made[0] ?? [];
   const server = createServer(async (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? "/", "http://api");
     const answer = (status: number, json: string): void =>
@@ -59,6 +73,7 @@ export async function startCloud(ca: Ca, urls: readonly string[]): Promise<strin
         200,
         `{"endpoints":${pages[page] ?? "[]"},"uri":"${pathname}","next_page_uri":${next}}`,
       );
+      if (next === "null") listed();
     } else
       answer(
         404,
@@ -67,7 +82,12 @@ export async function startCloud(ca: Ca, urls: readonly string[]): Promise<strin
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   server.unref();
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    show(list) {
+      pages = made[list] ?? [];
+    },
+  };
 }
 
 async function register(ca: Ca, body: string): Promise<string> {

@@ -97,3 +97,12 @@ export function short(value: number): string {
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
   return value.toFixed(Math.min(digits, 3));
 }
+
+/** The median of the rounds, and their range. Empty without a round. */
+export function spread(values: readonly number[]): string {
+  if (values.length === 0) return "";
+  const [median, low, high] = [medianOf(values), Math.min(...values), Math.max(...values)].map(
+    short,
+  );
+  return low === high ? `${median}` : `${median} (${low} to ${high})`;
+}

@@ -1,6 +1,8 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { measuredApart } from "./apart.ts";
 import {
   allOff,
   type Bench,
@@ -8,33 +10,48 @@ import {
   type Contender,
   cases,
   direct,
+  early,
+  kindOf,
   ours,
   poolOff,
+  withEarlyData,
   withoutBoth,
   withoutPool,
 } from "./cases.ts";
-import { startCloud, writeCertificates } from "./cloud.ts";
+import { chart, panelsOf } from "./chart.ts";
+import { startChangingCloud, startCloud, writeCertificates } from "./cloud.ts";
 import { createFigures } from "./figures.ts";
 import { installMissing, type Program } from "./packages.ts";
-import { type Peer, peerVersions, startPeers } from "./peers.ts";
-import { outputOf, stopAll, until } from "./processes.ts";
+import { installable, loops, type Peer, peerVersions, startPeers } from "./peers.ts";
+import { outputOf, stopAll } from "./processes.ts";
 import { type RelayOptions, startRelay } from "./relay.ts";
-import { figureTable, page, type Result, verdictTable } from "./report.ts";
+import { figureTable, judged, page, type Result, standingTable, verdictTable } from "./report.ts";
 import { startRig } from "./rig.ts";
+import { standings } from "./standing.ts";
+import { verdictLines } from "./verdict.ts";
 
 /**
- * `make bench`: runs every case in rounds, prints the results, and writes
- * docs/benchmarks.md. BENCH_CASES (names, with commas between them),
- * BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) reduce
- * the run. Such a run writes only to dist/bench. NGROKD_BINARY is measured
- * instead of dist/ngrokd. BENCH_INSTALL=no installs nothing.
+ * `make bench`: runs every case in rounds, prints the results and a verdict,
+ * and writes docs/benchmarks.md and docs/images/bench-*.svg. `--only CASE`
+ * (names, with commas between them), `--rounds N` (5) and BENCH_SCALE (1: less
+ * makes every case smaller) reduce the run. Such a run writes only to
+ * dist/bench, and with `--no-page` nothing. NGROKD_BINARY is measured instead
+ * of dist/ngrokd. BENCH_INSTALL=no installs nothing.
  */
 const root = join(import.meta.dirname, "..", "..");
 const output = join(root, "dist", "bench");
 const binary = process.env.NGROKD_BINARY ?? join(root, "dist", "ngrokd");
-const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
+const { values: options } = parseArgs({
+  options: {
+    only: { type: "string", default: "" },
+    rounds: { type: "string", default: "5" },
+    page: { type: "boolean", default: true },
+  },
+  allowNegative: true,
+});
+const rounds = roundsOf(options.rounds);
 const scale = Number(process.env.BENCH_SCALE ?? 1);
-const chosen = chosenCases(process.env.BENCH_CASES);
+const chosen = chosenCases(options.only);
 const begun = { at: new Date(), load: loadavg()[0] ?? 0 };
 
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-bench-"));
@@ -77,9 +94,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     );
   const ca = await writeCertificates(folder);
   const rig = await startRig(folder, output);
-  const peers = startPeers(folder, programs, { near: rig.near.bare, far: rig.far.bare });
-  for (const { name, near, far } of peers)
-    await until(`${name} listens`, async () => (await answers(near)) && (await answers(far)));
+  const peers = await startPeers(folder, programs, rig);
   const url = await startCloud(ca, ["tcp://relay.bench:7000"]);
 
   const relay = async (
@@ -110,6 +125,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     scale,
     near: [
       await relay(ours, rig.near.header),
+      await relay(early, rig.near.header, withEarlyData),
       await relay(poolOff, rig.near.header, withoutPool),
       await relay(allOff, rig.near.header, withoutBoth),
       ...peers.map((peer) => contender(peer, peer.near)),
@@ -117,6 +133,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     ],
     far: [
       await relay(ours, rig.far.header),
+      await relay(early, rig.far.header, withEarlyData),
       await relay(poolOff, rig.far.header, withoutPool),
       ...peers.map((peer) => contender(peer, peer.far)),
       bare(direct, rig.far.bare),
@@ -129,7 +146,21 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         settings,
       });
     },
-    async startProfiles(count, endpoints) {
+    apart: (what) => measuredApart(folder, binary, what, scale),
+    async startChanging(count, settings) {
+      const urls = (name: string): string[] => [
+        "http://stays.bench:8080",
+        ...Array.from({ length: count }, (_, i) => `http://${name}-${i}.bench:8080`),
+      ];
+      const cloud = await startChangingCloud(ca, [urls("old"), urls("new")]);
+      const relay = await startRelay(folder, binary, {
+        url: cloud.url,
+        ingressPort: rig.near.header,
+        settings: { bound_endpoints: { poll_interval: 3600 }, ...settings },
+      });
+      return { relay, show: cloud.show };
+    },
+    async startProfiles(count, endpoints, settings = {}) {
       const accounts = await Promise.all(
         Array.from({ length: count }, async (_, profile) => {
           const host = (i: number): string => `service-${i}.of-${profile}.bench`;
@@ -138,7 +169,7 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
         }),
       );
       const [first = { url, ingressPort: rig.near.header }, ...others] = accounts;
-      return await startRelay(folder, binary, { ...first, others });
+      return await startRelay(folder, binary, { ...first, others, settings });
     },
   };
 }
@@ -163,33 +194,61 @@ async function run(bench: Bench): Promise<Result[]> {
     of: one,
     figures: found,
     verdicts: one.verdicts(found, bench.peers),
+    standings: standings(one.rows ?? [], found, ours, bench.peers),
+    early: standings(one.rows ?? [], found, early, bench.peers),
   }));
 }
 
 function report(results: readonly Result[], programs: ReadonlySet<Program>): void {
   for (const result of results) console.log(`\n${result.of.title}\n\n${figureTable(result)}`);
-  console.log(`\n${verdictTable(results)}\n`);
+  console.log(`\n${verdictTable(results)}\n\n${standingTable(results)}\n`);
+  console.log(verdictLines(judged(results)).join("\n"));
+  if (!options.page) return;
   const whole =
     scale === 1 &&
     rounds >= 5 &&
     chosen.length === cases.length &&
-    (["haproxy", "nginx", "stunnel"] as const).every((peer) => programs.has(peer));
-  const file = whole ? join(root, "docs", "benchmarks.md") : join(output, "benchmarks.md");
-  writeFileSync(file, page(results, facts(programs)));
+    installable.every((peer) => programs.has(peer));
+  const docs = whole ? join(root, "docs") : output;
+  const file = join(docs, "benchmarks.md");
+  const text = page({
+    results,
+    facts: facts(programs),
+    peers: {
+      installed: installable.filter((peer) => programs.has(peer)),
+      loops: loops.map(({ name }) => name),
+    },
+    charts: writeCharts(results, docs),
+  });
+  writeFileSync(file, text);
   console.log(
-    `Written to ${file}${whole ? "" : ": not to docs/benchmarks.md, since this was no full run"}`,
+    `\nWritten to ${file}${whole ? "" : ": not to docs/benchmarks.md, since this was no full run"}`,
+  );
+}
+
+/** Returns the path of each chart, by the name of its case. */
+function writeCharts(results: readonly Result[], docs: string): Map<string, string> {
+  mkdirSync(join(docs, "images"), { recursive: true });
+  return new Map(
+    results.flatMap(({ of: { name, title, rows = [] }, figures }): [string, string][] => {
+      const panels = panelsOf(rows, figures, kindOf);
+      if (panels.length === 0) return [];
+      const path = `images/bench-${name}.svg`;
+      writeFileSync(join(docs, path), chart(title, panels));
+      return [[name, path]];
+    }),
   );
 }
 
 function facts(programs: ReadonlySet<Program>): [string, string][] {
-  const minutes = ((Date.now() - begun.at.getTime()) / 60_000).toFixed(0);
+  const minutes = Math.round((Date.now() - begun.at.getTime()) / 60_000);
   const distribution = /^PRETTY_NAME="(.*)"$/m.exec(
     existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "",
   )?.[1];
   return [
     [
       "when",
-      `${begun.at.toISOString().slice(0, 16).replace("T", " ")} UTC, ${rounds} rounds in ${minutes} minutes${scale === 1 ? "" : `, at a scale of ${scale}`}`,
+      `${begun.at.toISOString().slice(0, 16).replace("T", " ")} UTC, ${counted(rounds, "round")} in ${counted(minutes, "minute")}${scale === 1 ? "" : `, at a scale of ${scale}`}`,
     ],
     [
       "CPU",
@@ -209,27 +268,29 @@ function facts(programs: ReadonlySet<Program>): [string, string][] {
   ];
 }
 
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 function congestionControl(): string {
   return readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim();
 }
 
-function chosenCases(names: string | undefined): readonly Case[] {
-  if (names === undefined || names === "") return cases;
+function roundsOf(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new Error(`--rounds: "${text}" is not a number from 1`);
+}
+
+/** All of them for an empty text. */
+function chosenCases(names: string): readonly Case[] {
+  if (names === "") return cases;
   return names.split(",").map((name) => {
     const found = cases.find((one) => one.name === name.trim());
     if (found === undefined)
       throw new Error(
-        `BENCH_CASES: there is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`,
+        `--only: there is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`,
       );
     return found;
   });
-}
-
-async function answers(port: number): Promise<boolean> {
-  try {
-    (await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } })).end();
-    return true;
-  } catch {
-    return false;
-  }
 }

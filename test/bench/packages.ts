@@ -7,6 +7,7 @@ const packages = {
   haproxy: ["haproxy"],
   nginx: ["nginx", "libnginx-mod-stream"],
   stunnel: ["stunnel4"],
+  dnsperf: ["dnsperf"],
 } as const;
 
 export type Program = keyof typeof packages;

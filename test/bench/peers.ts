@@ -3,17 +3,12 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { peerServerName } from "./cloud.ts";
 import type { Program } from "./packages.ts";
-import { freePort, outputOf, start } from "./processes.ts";
+import { freePort, outputOf, start, until } from "./processes.ts";
+import type { Doors, Loop, Rig } from "./rig.ts";
 
-/**
- * A program that relays plain TCP to mutual TLS, on two ports of 127.0.0.1: one
- * for the ingress here, and one for the far one.
- */
-export interface Peer {
+/** A program that relays plain TCP to mutual TLS. */
+export interface Peer extends Doors {
   readonly name: string;
-  readonly pid: number;
-  readonly near: number;
-  readonly far: number;
 }
 
 interface Service {
@@ -105,11 +100,32 @@ ${services.map(({ port, to }) => `[to-${to}]\naccept = 127.0.0.1:${port}\nconnec
   },
 ];
 
+/** Debian's peers, by the names of their programs. */
+export const installable = recipes.map(({ program }) => program);
+
 /**
- * Starts the installed peers. They do not report when they listen, so the
- * caller waits for that.
+ * The loops of ngrok's Go programs (ingress/forward.go). They send the upgrade
+ * header, which no other peer does.
  */
-export function startPeers(
+export const loops: readonly { readonly name: string; readonly loop: Loop }[] = [
+  { name: "operator's loop", loop: "operator" },
+  { name: "Go ngrokd's loop", loop: "original" },
+];
+
+/** Starts the installed peers, and returns when they listen. */
+export async function startPeers(
+  folder: string,
+  programs: ReadonlySet<Program>,
+  rig: Rig,
+): Promise<Peer[]> {
+  const installed = startInstalled(folder, programs, { near: rig.near.bare, far: rig.far.bare });
+  for (const { name, near, far } of installed)
+    await until(`${name} listens`, async () => (await answers(near)) && (await answers(far)));
+  const forwarders = loops.map(async ({ name, loop }) => ({ name, ...(await rig.forward(loop)) }));
+  return [...installed, ...(await Promise.all(forwarders))];
+}
+
+function startInstalled(
   folder: string,
   programs: ReadonlySet<Program>,
   ingress: { near: number; far: number },
@@ -138,6 +154,15 @@ export function peerVersions(programs: ReadonlySet<Program>): string[] {
       : undefined;
     return found === undefined ? [] : [`${program} ${found}`];
   });
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    (await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } })).end();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

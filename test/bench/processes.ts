@@ -86,6 +86,18 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+/**
+ * Waits until a process has used no CPU for a while, at most 10 s. So its work
+ * after a load does not slow down the next contender.
+ */
+export async function atRest(pid: number): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  for (let used = Number.NaN; performance.now() < deadline && used !== cpuSeconds(pid); ) {
+    used = cpuSeconds(pid);
+    await Bun.sleep(300);
+  }
+}
+
 export function rssKiB(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 }

@@ -20,6 +20,8 @@ export interface RelayOptions {
    * others have their defaults.
    */
   readonly settings?: { readonly [group: string]: object };
+  /** Called when its process has started. */
+  readonly started?: (pid: number) => void;
 }
 
 /**
@@ -49,7 +51,7 @@ let started = 0;
 export async function startRelay(
   folder: string,
   binary: string,
-  { url, ingressPort, others = [], settings = {} }: RelayOptions,
+  { url, ingressPort, others = [], settings = {}, started: onStart }: RelayOptions,
 ): Promise<Relay> {
   started += 1;
   const home = join(folder, `ngrokd-${started}`);
@@ -57,9 +59,11 @@ export async function startRelay(
   const socket = join(home, "socket");
   const hosts = join(home, "hosts");
   writeFileSync(hosts, "127.0.0.1 localhost\n");
+  const { bound_endpoints = {} } = settings;
   const profiles = others.map((one, i) => {
     const api = { url: one.url, key: apiKey };
-    return [`p${i + 1}`, { api, ingressEndpoint: `127.0.0.1:${one.ingressPort}` }];
+    const ingressEndpoint = `127.0.0.1:${one.ingressPort}`;
+    return [`p${i + 1}`, { api, ingressEndpoint, bound_endpoints }];
   });
   const config = {
     ...settings,
@@ -75,7 +79,7 @@ export async function startRelay(
       log_level: "warn",
     },
     // A separate range, so that two daemons do not try each other's addresses.
-    net: { ...settings.net, subnet: `127.${60 + (started % 100)}.0.0/16` },
+    net: { subnet: `127.${60 + (started % 100)}.0.0/16`, ...settings.net },
   };
   // JSON is valid YAML.
   writeFileSync(join(home, "config.yml"), JSON.stringify(config), { mode: 0o600 });
@@ -86,6 +90,7 @@ export async function startRelay(
     [binary, "serve", "--config", join(home, "config.yml")],
     { NGROKD_HOSTS_PATH: hosts },
   );
+  onStart?.(running.pid);
   const ask = (command: string): Promise<unknown> => askDaemon(bunNet, socket, { command });
   const status = async (): Promise<Status> => statusSchema.parse(await ask("status"));
   await until(`ngrokd-${started} serves`, async () => {
@@ -93,10 +98,12 @@ export async function startRelay(
       if (!isNgrokdError(error, "not-running")) throw error;
       return undefined;
     });
-    return seen?.phase === "serving" && seen.endpoints.listening === seen.endpoint_count;
+    if (seen?.phase !== "serving") return false;
+    const { listening, wildcard = 0 } = seen.endpoints;
+    return listening + wildcard === seen.endpoint_count;
   });
   const startSeconds = (performance.now() - begun) / 1000;
-  const [first] = listSchema.parse(await ask("list"));
+  const first = listSchema.parse(await ask("list")).find(({ ip }) => ip !== "");
   return {
     pid: running.pid,
     target: `${first?.ip}:${first?.port}`,

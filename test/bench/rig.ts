@@ -14,6 +14,8 @@ export interface Rig {
   readonly near: Ports;
   /** The same, with {@link oneWayMs} of delay in each direction. */
   readonly far: Ports;
+  /** Starts the forwarding loop of one of ngrok's Go programs (ingress/). */
+  forward(loop: Loop): Promise<Doors>;
   /** Makes load, and returns its measurements. */
   load<T>(...args: string[]): Promise<T>;
   /**
@@ -22,6 +24,18 @@ export interface Rig {
    */
   hold(...args: string[]): Promise<{ opened: Connects; release: () => Promise<number> }>;
 }
+
+/** A relay on two ports of 127.0.0.1. */
+export interface Doors {
+  readonly pid: number;
+  /** For the ingress here. */
+  readonly near: number;
+  /** For the one that is far away. */
+  readonly far: number;
+}
+
+/** The program whose forwarding loop runs. */
+export type Loop = "operator" | "original";
 
 interface Ports {
   readonly bare: number;
@@ -68,6 +82,19 @@ export async function startRig(folder: string, cache: string): Promise<Rig> {
   return {
     near,
     far,
+    async forward(loop) {
+      const running = start(
+        folder,
+        loop,
+        [
+          ...[program, "forward", `-tls=${folder}`, `-loop=${loop}`],
+          ...[`-near=127.0.0.1:${near.header}`, `-far=127.0.0.1:${far.header}`],
+        ],
+        // As many threads for Go as the other peers have.
+        { GOMAXPROCS: "1" },
+      );
+      return { pid: running.pid, ...(await ask<Omit<Doors, "pid">>(running)) };
+    },
     load: (...args) => ask(startLoad(args)),
     async hold(...args) {
       const running = startLoad(["-do=connect", "-hold", ...args]);

@@ -207,7 +207,7 @@ describe("an operator's answer", () => {
 describe("a list", () => {
   test.each([null, "", undefined])("ends at a page whose next one is %p", async (next) => {
     await using server = await fakeServer(paged({ "/endpoints": { ids: ["a", "b"], next } }));
-    expect((await apiAt(server.url).endpoints()).map(({ id }) => id)).toEqual(["a", "b"]);
+    expect(await apiAt(server.url).endpointIds()).toEqual(["a", "b"]);
   });
 
   test("is all pages, in order, with next pages absolute and relative", async () => {
@@ -238,23 +238,23 @@ describe("a list", () => {
     };
     await using server = await fakeServer(paged(pages));
     const memory: ListMemory = new Map();
-    const list = () => apiAt(server.url, { memory }).endpoints();
+    const list = () => apiAt(server.url, { memory }).endpointIds();
     const first = await list();
     expect(await list()).toBe(first);
     pages["/endpoints?2"] = { ids: ["c"] };
     const second = await list();
-    expect(second.map(({ id }) => id)).toEqual(["a", "c"]);
+    expect(second).toEqual(["a", "c"]);
     pages["/endpoints?2"] = { ids: ["c"], next: "?3" };
     pages["/endpoints?3"] = { ids: [] };
     const longer = await list();
     expect(longer).toEqual(second);
     expect(longer).not.toBe(second);
     pages["/endpoints"] = { ids: ["a"] };
-    expect((await list()).map(({ id }) => id)).toEqual(["a"]);
+    expect(await list()).toEqual(["a"]);
     pages["/endpoints"] = { ids: ["a"], next: "?nowhere" };
     expect((await failure(list())).code).toBe("api");
     pages["/endpoints"] = { ids: ["a"] };
-    expect((await list()).map(({ id }) => id)).toEqual(["a"]);
+    expect(await list()).toEqual(["a"]);
   });
 
   test("behind a prefix follows next pages with and without it", async () => {
@@ -265,11 +265,7 @@ describe("a list", () => {
         "/p/endpoints?3": { ids: ["c"] },
       }),
     );
-    expect((await apiAt(`${server.url}/p`).endpoints()).map(({ id }) => id)).toEqual([
-      "a",
-      "b",
-      "c",
-    ]);
+    expect(await apiAt(`${server.url}/p`).endpointIds()).toEqual(["a", "b", "c"]);
   });
 });
 
@@ -289,7 +285,7 @@ describe("a list that leads astray", () => {
       `${thief.url.replace("127.0.0.1", "x@127.0.0.1")}/`,
     ]) {
       await using server = await fakeServer(paged({ "/endpoints": { ids: ["a"], next } }));
-      const error = await failure(apiAt(server.url).endpoints());
+      const error = await failure(apiAt(server.url).endpointIds());
       expect(error).toMatchObject({
         code: "protocol",
         message: expect.stringContaining("the API key goes nowhere else"),
@@ -305,7 +301,7 @@ describe("a list that leads astray", () => {
         "/endpoints?2": { ids: ["b"], next: "/endpoints" },
       }),
     );
-    expect(await failure(apiAt(server.url).endpoints())).toMatchObject({
+    expect(await failure(apiAt(server.url).endpointIds())).toMatchObject({
       code: "protocol",
       message: expect.stringContaining("circle"),
     });
@@ -317,7 +313,7 @@ describe("a list that leads astray", () => {
     const api = apiSaying(() =>
       Response.json({ endpoints: [], next_page_uri: `/endpoints?page=${++asked}` }),
     );
-    expect(await failure(api.endpoints())).toMatchObject({
+    expect(await failure(api.endpointIds())).toMatchObject({
       code: "protocol",
       message: expect.stringContaining("1000 pages"),
     });
@@ -328,11 +324,11 @@ describe("a list that leads astray", () => {
     await using server = await fakeServer(
       paged({ "/endpoints": { ids: ["a"], next: "/endpoints?gone" } }),
     );
-    expect((await failure(apiAt(server.url).endpoints())).code).toBe("api");
+    expect((await failure(apiAt(server.url).endpointIds())).code).toBe("api");
   });
 
   test("that is null is empty, as Go writes it; one that is missing is an error", async () => {
-    expect(await apiSaying(() => Response.json({ endpoints: null })).endpoints()).toEqual([]);
+    expect(await apiSaying(() => Response.json({ endpoints: null })).endpointIds()).toEqual([]);
     for (const json of [
       {},
       { endpoints: {} },
@@ -341,7 +337,7 @@ describe("a list that leads astray", () => {
       [],
       { endpoints: [], next_page_uri: 7 },
     ]) {
-      expect(await failure(apiSaying(() => Response.json(json)).endpoints())).toMatchObject({
+      expect(await failure(apiSaying(() => Response.json(json)).endpointIds())).toMatchObject({
         code: "api",
         message: expect.stringContaining("no list of endpoints"),
       });
@@ -358,10 +354,9 @@ describe("a list that leads astray", () => {
 
 describe("an endpoint", () => {
   const parse = async (item: unknown) =>
-    (await apiSaying(() => Response.json({ endpoints: [item] })).endpoints())[0];
+    (await apiSaying(() => Response.json({ endpoints: [item] })).boundEndpoints("k8sop_1"))[0];
 
   test("takes url before public_url and proto before scheme", async () => {
-    const plain = { name: undefined, description: undefined };
     expect(
       await parse({
         id: "ep_1",
@@ -374,14 +369,11 @@ describe("an endpoint", () => {
       id: "ep_1",
       url: "http://a",
       proto: "http",
-      ...plain,
     });
     expect(await parse({ id: "ep_1", public_url: "tls://b", scheme: "tls", name: "n" })).toEqual({
       id: "ep_1",
       url: "tls://b",
       proto: "tls",
-      ...plain,
-      name: "n",
     });
   });
 
@@ -412,8 +404,6 @@ describe("an endpoint", () => {
       id: "",
       url: "http://a",
       proto: "",
-      name: undefined,
-      description: undefined,
     });
   });
 
@@ -551,7 +541,7 @@ describe("the text of a refusal", () => {
 
   test("is not asked again by itself", async () => {
     await using server = await fakeServer(() => ({ status: 503, text: "" }));
-    await failure(apiAt(server.url).endpoints());
+    await failure(apiAt(server.url).endpointIds());
     await failure(apiAt(server.url).createOperator(request));
     expect(server.requests.length).toBe(2);
   });
@@ -607,7 +597,7 @@ test.each([300, 304, 307, 308])(
 describe("a body", () => {
   test("over the limit is refused before it is all there", async () => {
     await using server = await fakeServer(() => "endless-body");
-    const error = await failure(apiAt(server.url, { maxBytes: 1 << 20 }).endpoints());
+    const error = await failure(apiAt(server.url, { maxBytes: 1 << 20 }).endpointIds());
     expect(error).toMatchObject({
       code: "protocol",
       message: expect.stringContaining("more than 1048576 bytes"),
@@ -621,7 +611,7 @@ describe("a body", () => {
       metadata: "m".repeat(600),
     }));
     await using server = await fakeServer(() => ({ json: { endpoints, next_page_uri: null } }));
-    expect((await apiAt(server.url).endpoints()).length).toBe(10_000);
+    expect((await apiAt(server.url).endpointIds()).length).toBe(10_000);
   });
 });
 
@@ -632,7 +622,7 @@ describe("a failure to reach the API", () => {
       tried += 1;
       throw new TypeError("fetch failed");
     });
-    await failure(api.endpoints());
+    await failure(api.endpointIds());
     await failure(api.createOperator(request));
     expect(tried).toBe(2);
   });
@@ -640,7 +630,7 @@ describe("a failure to reach the API", () => {
   test("by a refused connection is reported as such", async () => {
     const server = await fakeServer(() => ({}));
     await server[Symbol.asyncDispose]();
-    const error = await failure(apiAt(server.url).endpoints());
+    const error = await failure(apiAt(server.url).endpointIds());
     expect(error).toMatchObject({ code: "network", details: { kind: "refused" } });
     expect(error.message).toBe(
       `Cannot list the account's endpoints: cannot reach "${server.url}", connection refused`,
@@ -649,7 +639,7 @@ describe("a failure to reach the API", () => {
 
   test("by a connection cut off is reported as such", async () => {
     await using server = await fakeServer(() => "reset");
-    expect(await failure(apiAt(server.url).endpoints())).toMatchObject({
+    expect(await failure(apiAt(server.url).endpointIds())).toMatchObject({
       code: "network",
       details: { kind: "cut" },
     });
@@ -666,7 +656,7 @@ describe("a failure to reach the API", () => {
     };
     for (const [thrown, told] of Object.entries(texts)) {
       const api = apiSaying(() => Promise.reject(new TypeError(thrown)));
-      const error = await failure(api.endpoints());
+      const error = await failure(api.endpointIds());
       expect({ thrown, error }).toMatchObject({
         error: { message: expect.stringMatching(new RegExp(`${told}$`)), hint: expect.any(String) },
       });
@@ -679,7 +669,7 @@ describe("a failure to reach the API", () => {
     "getaddrinfo ENOTFOUND api.test: Was there a typo in the url or port?",
     "Something new. For more information, pass `verbose: true` in the second argument to fetch()",
   ])("is reported without the runtime's advice to programmers: %s", async (text) => {
-    const error = await failure(apiSaying(() => Promise.reject(new TypeError(text))).endpoints());
+    const error = await failure(apiSaying(() => Promise.reject(new TypeError(text))).endpointIds());
     expect(error.message).toStartWith("Cannot list the account's endpoints: cannot reach");
     expect(error.message).not.toMatch(/fetch\(\)|verbose|the computer|typo/);
   });
@@ -713,7 +703,7 @@ describe("a failure to reach the API", () => {
     ["other", new TypeError("something new")],
     ["other", `with the ${key} in it`],
   ])("is sorted as %p", async (kind, thrown) => {
-    const error = await failure(apiSaying(() => Promise.reject(thrown)).endpoints());
+    const error = await failure(apiSaying(() => Promise.reject(thrown)).endpointIds());
     expect(error).toMatchObject({ code: "network", details: { kind } });
   });
 });
@@ -750,7 +740,7 @@ describe("time and cancelling", () => {
     "a server in %p meets the deadline",
     async (reply) => {
       await using server = await fakeServer(() => reply);
-      const error = await failure(apiAt(server.url, { timeoutMs: 50 }).endpoints());
+      const error = await failure(apiAt(server.url, { timeoutMs: 50 }).endpointIds());
       expect(error).toMatchObject({
         code: "timeout",
         message: expect.stringContaining("did not answer within 0.05 s"),
@@ -760,7 +750,7 @@ describe("time and cancelling", () => {
 
   test("a fetch that heeds no signal meets it too", async () => {
     const api = apiSaying(() => new Promise(() => {}), { timeoutMs: 20 });
-    expect((await failure(api.endpoints())).code).toBe("timeout");
+    expect((await failure(api.endpointIds())).code).toBe("timeout");
   });
 
   test("the caller's signal ends a request in flight, and prevents one to come", async () => {
@@ -770,15 +760,15 @@ describe("time and cancelling", () => {
       return "hang";
     });
     const api = apiAt(server.url);
-    expect((await failure(api.endpoints(cancel.signal))).code).toBe("cancelled");
-    expect((await failure(api.endpoints(cancel.signal))).code).toBe("cancelled");
+    expect((await failure(api.endpointIds(cancel.signal))).code).toBe("cancelled");
+    expect((await failure(api.endpointIds(cancel.signal))).code).toBe("cancelled");
     expect(server.requests.length).toBe(1);
   });
 
   test("the caller gets a reason of our own", async () => {
     const reason = new NgrokdError("timeout", "the pass took too long");
     expect(
-      await failure(apiSaying(() => new Promise(() => {})).endpoints(AbortSignal.abort(reason))),
+      await failure(apiSaying(() => new Promise(() => {})).endpointIds(AbortSignal.abort(reason))),
     ).toBe(reason);
   });
 
@@ -786,7 +776,7 @@ describe("time and cancelling", () => {
     const { signal } = new AbortController();
     const added = spyOn(signal, "addEventListener");
     const removed = spyOn(signal, "removeEventListener");
-    await apiSaying(() => Response.json({ endpoints: [] })).endpoints(signal);
+    await apiSaying(() => Response.json({ endpoints: [] })).endpointIds(signal);
     expect(added.mock.calls.length).toBe(1);
     expect(removed.mock.calls.map(([name, listener]) => [name, listener])).toEqual(
       added.mock.calls.map(([name, listener]) => [name, listener]),

@@ -28,6 +28,18 @@ function fileWith(text: string | Uint8Array, mode = 0o600): string {
 }
 const failure = (options: LoadOptions) => loadConfig(options).catch((error: unknown) => error);
 
+test("a draft counts instead of the file, and its problems have the file's name", async () => {
+  const file = fileWith("net: {subnet: auto}\n");
+  const of = (draft: string) => inspectConfig({ file, env: {}, draft });
+  expect((await of("dns: {enabled: true}\n")).loaded?.config).toMatchObject({
+    dns: { enabled: true },
+    net: { subnet: defaultConfig.net.subnet },
+  });
+  const { loaded, problems } = await of("net: {subnet: nonsense}\n");
+  expect(loaded).toBeUndefined();
+  expect(problems).toMatchObject([{ source: file, key: "net.subnet" }]);
+});
+
 describe("loadConfig", () => {
   test("takes each value from the first of flag, environment, file, default", async () => {
     const file = fileWith(

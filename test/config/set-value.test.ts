@@ -13,11 +13,17 @@ import {
 import { join } from "node:path";
 import fc from "fast-check";
 import { parse, stringify, type ToStringOptions } from "yaml";
+import { inspectConfig } from "../../src/config/load.ts";
 import type { SettingKey } from "../../src/config/schema.ts";
 import { type Single, setValueInText } from "../../src/config/set-in-text.ts";
 import { configTemplate } from "../../src/config/template.ts";
 import { withValueAt } from "../../src/config/value-at.ts";
-import { createConfig, setConfigValue } from "../../src/config/write.ts";
+import {
+  createConfig,
+  setConfigAside,
+  setConfigValue,
+  setConfigValues,
+} from "../../src/config/write.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
 
@@ -231,6 +237,72 @@ describe("setConfigValue", () => {
       hint: "set it by hand, with `ngrokd config edit`",
     });
     expect(readFileSync(path, "utf8")).toBe(text);
+  });
+});
+
+describe("setConfigValues", () => {
+  const folder = ownFolder();
+  const rules = [{ endpoint: "*", from: ["10.0.0.0/8"] }];
+
+  test("changes several settings, lists among them, and keeps every comment", async () => {
+    const path = join(folder, "config.yml");
+    writeFileSync(path, "# mine\nnet:\n  subnet: auto # why\naccess:\n  rules: [] # none yet\n");
+    await setConfigValues(path, [
+      { key: "net.subnet", value: "127.0.0.0/8" },
+      { key: "dns.enabled", value: true },
+      { key: "access.rules", value: rules },
+    ]);
+    expect(readFileSync(path, "utf8")).toBe(
+      '# mine\nnet:\n  subnet: "127.0.0.0/8" # why\naccess:\n' +
+        '  rules: [{"endpoint":"*","from":["10.0.0.0/8"]}] # none yet\ndns:\n  enabled: true\n',
+    );
+  });
+
+  test("writes a list of rules into the template, which is valid then", async () => {
+    const path = join(folder, "new.yml");
+    await setConfigValues(path, [{ key: "access.rules", value: rules }]);
+    const { loaded } = await inspectConfig({ file: path, env: {} });
+    expect(loaded?.config.access.rules).toEqual(rules);
+  });
+
+  test("replaces a list in one line, but none with a comment inside", async () => {
+    const path = join(folder, "lists.yml");
+    const empty = (): Promise<unknown> =>
+      setConfigValues(path, [{ key: "access.rules", value: [] }]).catch((error: unknown) => error);
+    writeFileSync(path, 'access:\n  rules: [{endpoint: "*"}] # mine\n');
+    await empty();
+    expect(readFileSync(path, "utf8")).toBe("access:\n  rules: [] # mine\n");
+    const commented = 'access:\n  rules: [ # mine\n    {endpoint: "*"}]\n';
+    writeFileSync(path, commented);
+    expect(await empty()).toMatchObject({ code: "config" });
+    expect(readFileSync(path, "utf8")).toBe(commented);
+  });
+
+  test("makes all changes or none", async () => {
+    const path = join(folder, "none.yml");
+    const text = "net: {subnet: auto}\n";
+    writeFileSync(path, text);
+    const error = await setConfigValues(path, [
+      { key: "dns.enabled", value: true },
+      { key: "net.subnet", value: "nonsense" },
+    ]).catch((error: unknown) => error);
+    expect(error).toMatchObject({ code: "config" });
+    expect(readFileSync(path, "utf8")).toBe(text);
+  });
+});
+
+describe("setConfigAside", () => {
+  const folder = ownFolder();
+
+  test("keeps a broken file beside, for its owner only, and puts the template there", async () => {
+    const path = join(folder, "config.yml");
+    const broken = "api: [\nkey: precious\n";
+    writeFileSync(path, broken);
+    const aside = await setConfigAside(path, new Date("2026-11-28T10:00:00Z"));
+    expect(aside).toBe(`${path}.damaged-20261128T100000Z`);
+    expect(readFileSync(aside, "utf8")).toBe(broken);
+    expect(statSync(aside).mode & 0o777).toBe(0o600);
+    expect(readFileSync(path, "utf8")).toBe(configTemplate());
   });
 });
 

@@ -339,6 +339,25 @@ test("a socket that was open to every user is not, if it is inherited for the gr
   await after.close();
 });
 
+test("a socket that was its group's stays so at a handover, and the log says it", async () => {
+  await using folder = await temporaryFolder();
+  const log = memoryLog();
+  const options = {
+    net: { ...net, userOf: async () => ({ uid: 0, groups: [0] }) },
+    path: join(folder.path, "ngrokd.sock"),
+    group: "",
+    log,
+    handle: async () => "said",
+  };
+  const before = await startControlServer(options);
+  const copy = await net.heritableCopy(before.fd ?? -1);
+  const after = await adoptControlServer({ ...options, readers: "all" }, copy ?? -1, "a daemon");
+  before.leave();
+  expect(((await lstat(options.path)).mode & 0o777).toString(8)).toBe("660");
+  expect(log.lines.join("\n")).toContain("`server.socket_read: all` has no effect yet");
+  await after.close();
+});
+
 describe("startControlServer", () => {
   test("lets every user ask if it is told so, and knows its own user", async () => {
     const asked: string[] = [];

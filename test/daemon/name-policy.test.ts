@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { configSchema } from "../../src/config/schema.ts";
-import { lookUpConf } from "../../src/daemon/name-policy.ts";
+import { lookUpConf, subjectsOf } from "../../src/daemon/name-policy.ts";
 
 describe("the name servers that are asked what a name means", () => {
   const stub = "nameserver 127.0.0.53\nsearch corp.example\n";
@@ -34,5 +34,25 @@ describe("the name servers that are asked what a name means", () => {
 
   test("are those of the runtime on a system without resolv.conf", () => {
     expect(conf({}).servers).toEqual(["192.0.2.99"]);
+  });
+});
+
+describe("the subjects of several accounts", () => {
+  const listOf = (...hosts: string[]) =>
+    hosts.map((host) => ({ id: `ep_${host}`, url: `http://${host}`, proto: "http" }));
+  const [first, second] = [listOf("a.demo", "*.b.demo"), listOf("a.demo", "c.demo")];
+
+  test("are the same object for the same lists, so a pass makes no table of them", () => {
+    const subjects = () => subjectsOf([{ listed: first }, { listed: second }]);
+    expect([...subjects()]).toEqual(["a.demo", "*.b.demo", "c.demo"]);
+    expect(subjects()).toBe(subjects());
+    expect(subjectsOf([{ listed: first }])).toBe(subjectsOf([{ listed: first }]));
+  });
+
+  test("are others if one list is another", () => {
+    const before = subjectsOf([{ listed: first }, { listed: second }]);
+    const after = subjectsOf([{ listed: first }, { listed: listOf("d.demo") }]);
+    expect([...after]).toEqual(["a.demo", "*.b.demo", "d.demo"]);
+    expect([...before]).toEqual(["a.demo", "*.b.demo", "c.demo"]);
   });
 });

@@ -87,6 +87,7 @@ describe("the states of endpoints behind one shared door", () => {
             waiting: [],
             carry() {},
             take() {},
+            ended() {},
           };
         });
         return [

@@ -2,8 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { MetricFacts } from "../../src/desk/daemon-facts.ts";
 import { metricFamilies } from "../../src/desk/metrics.ts";
 import { familiesOfProfiles } from "../../src/desk/metrics-of-profiles.ts";
-import { record } from "../../src/model/histogram.ts";
-import { countError, countRefusal, createMeter, type Meter } from "../../src/model/meter.ts";
+import { countError, countRefusal, createMeter, type Meter, time } from "../../src/model/meter.ts";
 import type { State } from "../../src/model/state.ts";
 import { exposition } from "../../src/observe/exposition.ts";
 import { version } from "../../src/version.ts";
@@ -84,8 +83,8 @@ describe("the metrics of endpoints", () => {
     countError(meter, "dial");
     countError(meter, "limit");
     countRefusal(meter, "ERR_NGROK_3200");
-    record(meter.upgrade, 0.003);
-    record(meter.upgrade, 0.03);
+    time(meter, "upgrade", 0.003);
+    time(meter, "upgrade", 0.03);
     const lines = text({ state: state({ endpoints: [endpoint("a", { meter })] }) }).filter((line) =>
       line.includes("a.demo"),
     );

@@ -128,7 +128,7 @@ describe("the reply to status", () => {
         warned: 0,
       },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
-      errors_by_kind: { ...noErrors(), dial: 1, reset: 2 },
+      errors_by_kind: { ...noErrors, dial: 1, reset: 2 },
       bytes: { up: 10, down: 20 },
       files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
@@ -264,7 +264,7 @@ describe("the reply to list", () => {
         "connections",
         { active: 1, total: 9, errors: 4, refused: 3, last_error: "no", last_notice: "" },
       ],
-      ["errors_by_kind", noErrors()],
+      ["errors_by_kind", noErrors],
       ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],
       ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
@@ -401,7 +401,7 @@ describe("the body of /status", () => {
       bytesUp: 5,
     });
     const unmeasured = {
-      errors_by_kind: noErrors(),
+      errors_by_kind: noErrors,
       refused_by_code: {},
       bytes: { up: 0, down: 0 },
       latency_ms: { upgrade: null, first_byte: null },

@@ -9,6 +9,7 @@ import type { Attempt } from "../../src/doctor/attempt.ts";
 import { environmentIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
 import {
+  forgetOnMac,
   type HostsFacts,
   hostsLines,
   judgeName,
@@ -104,6 +105,13 @@ describe("judgeName", () => {
     );
     expect(judged(["9.9.9.9"], hosts(section))).toContain("a cache such as nscd");
     expect(judged(["127.0.0.2", "9.9.9.9"], hosts(section, "mdns files"))).toStartWith("warning:");
+  });
+  test("names the cache of macOS, which has no such order", () => {
+    const names = hostsLines(section);
+    const mac = done({ path: "/etc/hosts", names, order: undefined, forget: forgetOnMac });
+    expect(judged(["9.9.9.9"], mac)).toBe(
+      'failure: "a.demo" leads to 9.9.9.9 and not to 127.0.0.2, although "/etc/hosts" says so → an old answer may be remembered: `sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder`',
+    );
   });
 });
 

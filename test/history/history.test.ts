@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createHistory, keptConnections } from "../../src/history/history.ts";
+import { fromStart } from "../../src/history/legacy.ts";
+import type { Row } from "../../src/history/series.ts";
 
 const newcomer = {
   account: "default",
@@ -54,5 +56,81 @@ describe("the history of connections", () => {
       gone: undefined,
       oldest: 6,
     });
+  });
+});
+
+describe("what a history passes on", () => {
+  const rowsOf = (history: ReturnType<typeof createHistory>): Row[] => {
+    const rows: Row[] = [];
+    history.series.since(Number.NEGATIVE_INFINITY, (row) => rows.push({ ...row }));
+    return rows.reverse();
+  };
+  /** As the bytes between two processes. */
+  const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value));
+
+  test("is the same in the next process: connections with their steps, and traffic", () => {
+    const [before, after] = [createHistory(), createHistory()];
+    const trace = before.begin({ ...newcomer, uid: 1000 });
+    trace.from = "pool";
+    before.opened(trace);
+    before.carriedUp(trace, 10);
+    before.carriedDown(trace, 20);
+    before.ended(trace, "reset", "the client has reset it");
+    const { legacy } = before.passOn(fromStart);
+    after.inherit(sent(legacy));
+    const found = after.past.at(1);
+    const own = after.begin(newcomer);
+    for (const history of [before, after]) history.stop();
+    const factsOf = ({ accepted, upgraded, firstUp, firstDown, ended, ...one }: typeof trace) => {
+      const { id: _id, tally: _tally, ...facts } = one;
+      const times = [upgraded, firstUp, firstDown, ended];
+      return { ...facts, steps: times.map((time = 0) => (time - accepted).toFixed(6)) };
+    };
+    expect(found && factsOf(found)).toEqual(factsOf(trace));
+    expect({ own: own.id, events: after.events.last }).toEqual({ own: 2, events: 0 });
+    const [row] = rowsOf(after);
+    expect(row).toMatchObject({ endpoint: "hello.demo:80", up: 10, down: 20, opened: 1, ended: 1 });
+    expect(after.series.completeFrom).toBe(Number.NEGATIVE_INFINITY);
+  });
+
+  test("comes once: later it is what is new, and then it is told", () => {
+    const [before, after] = [createHistory(), createHistory()];
+    const open = before.begin(newcomer);
+    before.ended(before.begin(newcomer), "finished", "");
+    const first = before.passOn(fromStart);
+    after.inherit(sent(first.legacy));
+    expect(before.passOn(first.mark).legacy).toEqual({ past: [], rows: [], completeSeconds: null });
+    before.carriedUp(open, 5);
+    before.ended(open, "finished", "");
+    after.hear(sent(before.passOn(first.mark).legacy));
+    for (const history of [before, after]) history.stop();
+    const told = after.events.after(0, 10).events.map(({ event }) => event);
+    expect(told).toMatchObject([{ kind: "connection.ended", trace: { id: 2, bytesUp: 5 } }]);
+    expect(rowsOf(after).map(({ up, ended }) => ({ up, ended }))).toEqual([
+      { up: 0, ended: 1 },
+      { up: 5, ended: 1 },
+    ]);
+  });
+
+  test("is bounded, and says from when on it is complete", () => {
+    const [before, after] = [createHistory(), createHistory()];
+    for (let i = 0; i < 1200; i += 1) before.ended(before.begin(newcomer), "finished", "");
+    const now = Math.floor(performance.now() / 1000);
+    const counts = { up: 1, down: 1, opened: 0, ended: 0, failed: 0 };
+    for (let ago = 1000; ago >= 0; ago -= 1)
+      before.series.note(
+        now - ago,
+        Array.from({ length: 100 }, (_, i) => ({ endpoint: `e${i}:80`, ...counts })),
+      );
+    const { legacy } = before.passOn(fromStart);
+    after.inherit(sent(legacy));
+    for (const history of [before, after]) history.stop();
+    expect({ past: after.past.last, rows: legacy.rows.length }).toEqual({
+      past: 1000,
+      rows: 20_000,
+    });
+    const ago = now - after.series.completeFrom;
+    expect(ago).toBeGreaterThanOrEqual(198);
+    expect(ago).toBeLessThanOrEqual(199);
   });
 });

@@ -31,11 +31,14 @@ const at = (name: string): string => join(folder, name);
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "ngrokd-build-"));
-  for (const name of ["src", ".ci", "node_modules/.bin"]) mkdirSync(at(name), { recursive: true });
+  for (const name of ["src/dashboard", ".ci", "node_modules/.bin"])
+    mkdirSync(at(name), { recursive: true });
   copyFileSync(join(root, "Makefile"), at("Makefile"));
   const texts = {
     "package.json": '{"version":"1.0.0"}',
     "src/main.ts": "",
+    "src/dashboard/main.tsx": "",
+    "src/dashboard/all.css": "",
     LICENSE: "",
     "README.md": "",
     ".gitignore": "dist\nnode_modules\n",

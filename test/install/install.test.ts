@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { fileMarker } from "../../src/machine/resolver/zone-files.ts";
 import { onTerminal } from "../support/terminal.ts";
 import {
   archiveOf,
@@ -72,9 +73,8 @@ describe("install.sh", () => {
           .status,
       ).toBe(0);
       expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
-      const runIt =
-        process.getuid?.() === 0 && existsSync("/run/systemd/system") ? "service" : "serve";
-      expect(commandsIn(stdout)).toEqual(["set-api-key", runIt]);
+      const serves = process.getuid?.() === 0 && !existsSync("/run/systemd/system");
+      expect(commandsIn(stdout)).toEqual(["setup", ...(serves ? ["serve"] : [])]);
       expect(readdirSync(machine.temporary)).toEqual([]);
       expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
     },
@@ -208,7 +208,7 @@ describe("install.sh", () => {
   );
 
   test(
-    "goes to the home folder without root, and then names commands that sudo finds",
+    "goes to the home folder without root, and then names a command without sudo",
     async () => {
       serveReal();
       const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };
@@ -221,7 +221,8 @@ describe("install.sh", () => {
         configMode: "600",
       });
       expect(stdout).toContain(`"${join(machine.home, ".local/bin")}" is not in your PATH`);
-      expect(stdout).toContain(`  sudo ${program} serve --config ${config}\n`);
+      expect(stdout).toContain(`  ${program} setup\n`);
+      expect(commandsIn(stdout)).toEqual(["setup"]);
     },
     longTest,
   );
@@ -717,6 +718,21 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
     expect(stdout).not.toContain(`left its section in ${machine.hosts}`);
   });
 
+  test("warns of a whole file that a killed daemon left for a resolver", async () => {
+    installed();
+    const file = join(machine.folder, "ngrokd.conf");
+    writeFileSync(file, `${fileMarker}\nserver=/team.internal/127.0.0.1\n`);
+    writeFileSync(
+      join(machine.configs, "journal.json"),
+      JSON.stringify({ version: 1, changes: [{ kind: "file", path: file }] }, undefined, 2),
+    );
+    const { code, stdout } = await machine.install(["--uninstall"]);
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`left ${file}: remove it`),
+    });
+  });
+
   test(
     "refuses while the daemon runs, since only its stop cleans the hosts file",
     async () => {
@@ -921,7 +937,7 @@ const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString
 const versionOf = ({ program, env }: Machine): string =>
   spawnSync(program, ["--version"], { env, encoding: "utf8" }).stdout.trim();
 
-/** The commands of the last three lines. */
+/** The commands of the last lines. */
 const commandsIn = (stdout: string): string[] =>
   (stdout.trim().split("\n\n").at(-1) ?? "")
     .split("\n")

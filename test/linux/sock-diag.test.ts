@@ -1,11 +1,22 @@
 import { describe, expect, test } from "bun:test";
-import { diagReply, diagRequest, type Ends } from "../../src/linux/sock-diag.ts";
+import {
+  addressBytes,
+  createAddressBytes,
+  createDiagRequest,
+  diagReply,
+  type Ends,
+  writeDiagRequest,
+} from "../../src/linux/sock-diag.ts";
 import { ownerIn } from "../../src/net/callers.ts";
 
 const v4: Ends = {
   own: { host: "127.0.0.1", port: 40_001 },
   other: { host: "127.0.0.2", port: 80 },
 };
+function diagRequest(ends: Ends, sequence: number): Uint8Array | undefined {
+  const bytes = createDiagRequest();
+  return writeDiagRequest(bytes, ends, sequence) ? bytes : undefined;
+}
 /** The question about a connection, the seventh one. */
 const seventh = (ends: Ends): Uint8Array => diagRequest(ends, 7) ?? new Uint8Array(72);
 const v6: Ends = { own: { host: "::1", port: 40_001 }, other: { host: "fd00::2", port: 443 } };
@@ -51,6 +62,23 @@ describe("a question about a socket", () => {
       other: { host: "::ffff:127.0.0.2", port: 80 },
     };
     expect(diagRequest(mapped, 7)).toEqual(diagRequest(v4, 7));
+  });
+
+  test("has nothing of the question before it in the same bytes", () => {
+    const bytes = createDiagRequest();
+    for (const ends of [v6, v4, { own: v4.own, other: v4.own }, v6]) {
+      expect(writeDiagRequest(bytes, ends, 7)).toBe(true);
+      expect(bytes).toEqual(seventh(ends));
+    }
+  });
+
+  test("has the same bytes if the addresses are kept, however many there are", () => {
+    const bytesOf = createAddressBytes(3);
+    const hosts = ["127.0.0.1", "::1", "fd00::2", "name", "10.0.0.9", "::ffff:10.0.0.9", ""];
+    for (let n = 0; n < 200; n += 1) {
+      const host = hosts[(n * n + (n >> 3)) % hosts.length] ?? "";
+      expect({ host, bytes: bytesOf(host) }).toEqual({ host, bytes: addressBytes(host) });
+    }
   });
 
   test("is impossible for a name, and for ends of two families", () => {
@@ -116,8 +144,11 @@ describe("the kernel's answer", () => {
 
   test("that is damaged, at any bit and any length, names no other user", () => {
     const whole = answer(7, v4);
-    for (let length = 0; length < whole.length; length += 1)
+    for (let length = 0; length < whole.length; length += 1) {
       expect(diagReply(whole.subarray(0, length), seventh(v4)).kind).not.toBe("found");
+      // The bytes behind it are those of an earlier answer.
+      expect(diagReply(whole, seventh(v4), length).kind).not.toBe("found");
+    }
     for (let bit = 0; bit < 80 * 8; bit += 1) {
       const bytes = whole.slice();
       bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));

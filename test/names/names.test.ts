@@ -80,11 +80,11 @@ describe("look", () => {
     answers.set("github.com", used);
     const names = await start();
     expect(names.standing("a.demo").kind).toBe("free");
-    expect(await names.look(["a.demo", "github.com"], noWord, 5000)).toBe(true);
+    expect(await names.look(new Set(["a.demo", "github.com"]), noWord, 5000)).toBe(true);
     expect(names.standing("a.demo")).toEqual({ kind: "free" });
     expect(names.standing("github.com")).toEqual({ kind: "elsewhere", addresses: ["192.0.2.1"] });
     expect(asked()).toEqual(["github.com", "a.demo"]);
-    await names.look(["a.demo", "github.com"], noWord, 5000);
+    await names.look(new Set(["a.demo", "github.com"]), noWord, 5000);
     expect(asked()).toEqual([]);
   });
 
@@ -92,17 +92,17 @@ describe("look", () => {
     const { answers, start, later, asked, changes } = machine();
     answers.set("github.com", used);
     const names = await start();
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     const before = names.changes;
     answers.set("github.com", { kind: "addresses", addresses: ["192.0.2.99"] });
     later(11 * minute);
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     await until("it is asked again", () => asked().includes("github.com"));
     expect(names.standing("github.com")).toEqual({ kind: "elsewhere", addresses: ["192.0.2.1"] });
     expect([names.changes, changes()]).toEqual([before, 0]);
     answers.set("github.com", nobody);
     later(11 * minute);
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     await until("the name is free", () => names.standing("github.com").kind === "free");
     await until("the change is told", () => changes() === 1);
   });
@@ -111,7 +111,7 @@ describe("look", () => {
     const { start, asked } = machine();
     const names = await start();
     const word = wordOf({ allow: ["a.*"], deny: ["b.*"], paused: new Set(["c.demo"]) });
-    await names.look(["a.demo", "b.demo", "c.demo"], word, 5000);
+    await names.look(new Set(["a.demo", "b.demo", "c.demo"]), word, 5000);
     expect(asked()).toEqual([]);
   });
 
@@ -119,10 +119,10 @@ describe("look", () => {
     const { start, answers, assignment } = machine();
     answers.set("github.com", used);
     const names = await start();
-    await names.look(["github.com"], wordOf({ allow: ["*"] }), 5000);
+    await names.look(new Set(["github.com"]), wordOf({ allow: ["*"] }), 5000);
     assignment.set("github.com", "127.0.0.2");
     const later = await start();
-    await later.look(["github.com"], noWord, 5000);
+    await later.look(new Set(["github.com"]), noWord, 5000);
     await until("the answer is here", () => later.standing("github.com").kind === "elsewhere");
   });
 
@@ -130,7 +130,7 @@ describe("look", () => {
     const { assignment, start, asked } = machine();
     const names = await start();
     assignment.set("a.demo", "127.0.0.2");
-    await names.look(["a.demo"], noWord, 5000);
+    await names.look(new Set(["a.demo"]), noWord, 5000);
     expect(names.standing("a.demo")).toEqual({ kind: "kept" });
     expect(asked()).toEqual([]);
   });
@@ -139,7 +139,7 @@ describe("look", () => {
     const { start, asked } = machine();
     const names = await start({ search: ["corp.example"] });
     const subjects = ["com", "*.github.io", "corp.example", "wpad.demo", "internal"];
-    await names.look(subjects, noWord, 5000);
+    await names.look(new Set(subjects), noWord, 5000);
     expect(subjects.map((subject) => names.standing(subject).kind)).toEqual([
       "suffix",
       "suffix",
@@ -153,7 +153,7 @@ describe("look", () => {
   test("asks about public names first, since there may be no time for all", async () => {
     const { start, asked } = machine();
     const names = await start();
-    await names.look(["a.demo", "b.internal", "c.com", "d.co.uk"], noWord, 5000);
+    await names.look(new Set(["a.demo", "b.internal", "c.com", "d.co.uk"]), noWord, 5000);
     expect(asked()).toEqual(["c.com", "d.co.uk", "a.demo", "b.internal"]);
   });
 
@@ -161,7 +161,7 @@ describe("look", () => {
     const { answers, start } = machine();
     answers.set("intranet.corp.example", used);
     const names = await start({ search: ["corp.example"] });
-    await names.look(["intranet", "db"], noWord, 5000);
+    await names.look(new Set(["intranet", "db"]), noWord, 5000);
     expect(names.standing("intranet").kind).toBe("elsewhere");
     expect(names.standing("db").kind).toBe("free");
   });
@@ -172,7 +172,7 @@ describe("look", () => {
     answers.set("site.example", used);
     const names = await start();
     const subjects = ["*.team.example", "*.site.example", "*.team.demo"];
-    await names.look(subjects, noWord, 5000);
+    await names.look(new Set(subjects), noWord, 5000);
     expect(subjects.map((subject) => names.standing(subject))).toEqual([
       { kind: "elsewhere", addresses: [] },
       { kind: "elsewhere", addresses: ["192.0.2.1"] },
@@ -184,7 +184,7 @@ describe("look", () => {
     const { answers, start } = machine();
     answers.set("all", used);
     const names = await start({ search: ["corp.example"] });
-    await names.look(["a.demo", "short", "*.b.demo"], noWord, 5000);
+    await names.look(new Set(["a.demo", "short", "*.b.demo"]), noWord, 5000);
     expect(["a.demo", "short", "*.b.demo"].map((one) => names.standing(one).kind)).toEqual([
       "free",
       "free",
@@ -197,7 +197,7 @@ describe("look", () => {
     const names = await start();
     assignment.set("b.demo", "127.0.0.2");
     answers.set("a.demo", { kind: "addresses", addresses: ["127.0.0.2"] });
-    await names.look(["a.demo"], noWord, 5000);
+    await names.look(new Set(["a.demo"]), noWord, 5000);
     expect(names.standing("a.demo").kind).toBe("free");
   });
 });
@@ -210,7 +210,7 @@ describe("look, if a local resolver reads our lines of the hosts file", () => {
     answers.set("a.demo", ours);
     answers.set("github.com", ours);
     const names = await start({ uplinks: { "github.com": used } });
-    await names.look(["a.demo", "github.com"], noWord, 5000);
+    await names.look(new Set(["a.demo", "github.com"]), noWord, 5000);
     expect(names.standing("a.demo").kind).toBe("free");
     expect(names.standing("github.com").kind).toBe("elsewhere");
   });
@@ -221,13 +221,13 @@ describe("look, if the name servers are silent", () => {
     const { answers, start, asked, later, changes } = machine();
     answers.set("all", silence);
     const names = await start();
-    await names.look(["a.demo", "github.com"], noWord, 5000);
+    await names.look(new Set(["a.demo", "github.com"]), noWord, 5000);
     expect(names.standing("github.com").kind).toBe("free");
     expect(asked()).toEqual([]);
     answers.delete("all");
     answers.set("github.com", used);
     later(2 * minute);
-    expect(await names.look(["a.demo", "github.com"], noWord, 5000)).toBe(true);
+    expect(await names.look(new Set(["a.demo", "github.com"]), noWord, 5000)).toBe(true);
     await until("the answers have come", () => changes() === 1);
     expect(names.standing("github.com").kind).toBe("elsewhere");
     expect(names.standing("a.demo").kind).toBe("free");
@@ -237,13 +237,13 @@ describe("look, if the name servers are silent", () => {
     const { answers, start, later } = machine();
     answers.set("github.com", used);
     const names = await start();
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     answers.set("all", silence);
     later(60 * minute);
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     expect(names.standing("github.com").kind).toBe("elsewhere");
     const after = await start();
-    await after.look(["github.com"], noWord, 5000);
+    await after.look(new Set(["github.com"]), noWord, 5000);
     expect(after.standing("github.com").kind).toBe("elsewhere");
   });
 
@@ -251,13 +251,13 @@ describe("look, if the name servers are silent", () => {
     const { answers, assignment, start } = machine();
     answers.set("all", silence);
     const names = await start();
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     assignment.set("github.com", "127.0.0.2");
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     answers.delete("all");
     answers.set("github.com", used);
     const after = await start();
-    await after.look(["github.com"], noWord, 5000);
+    await after.look(new Set(["github.com"]), noWord, 5000);
     await until("the answer has come", () => after.standing("github.com").kind === "elsewhere");
   });
 
@@ -275,7 +275,7 @@ describe("look, if the name servers are silent", () => {
       changed: () => void told.push(true),
     });
     await names.load();
-    expect(await names.look(["a.demo"], noWord, 10)).toBe(false);
+    expect(await names.look(new Set(["a.demo"]), noWord, 10)).toBe(false);
     expect(names.standing("a.demo").kind).toBe("pending");
     resolve(nobody);
     await until("it tells of the answer", () => told.length === 1);
@@ -289,14 +289,14 @@ describe("look, after an earlier version", () => {
     assignment.set("github.com", "127.0.0.2").set("a.demo", "127.0.0.3");
     answers.set("github.com", used);
     const names = await start();
-    await names.look(["a.demo", "github.com"], noWord, 5000);
+    await names.look(new Set(["a.demo", "github.com"]), noWord, 5000);
     await until("it is reported", () => log.lines.length > 0);
     expect(log.lines).toEqual([
       'warn Names stay served that would be refused if they were new: "github.com" leads to 192.0.2.1 without ngrokd (hint: names.allow: [github.com] confirms; names.deny refuses)',
     ]);
     expect(names.standing("github.com").kind).toBe("kept");
     const after = await start();
-    await after.look(["a.demo", "github.com"], noWord, 5000);
+    await after.look(new Set(["a.demo", "github.com"]), noWord, 5000);
     await Bun.sleep(20);
     expect(log.lines).toHaveLength(1);
   });
@@ -306,12 +306,12 @@ describe("look, after an earlier version", () => {
     assignment.set("github.com", "127.0.0.2");
     answers.set("all", silence);
     const names = await start();
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     await Bun.sleep(20);
     expect(log.lines).toEqual([]);
     answers.delete("all");
     answers.set("github.com", used);
-    await names.look(["github.com"], noWord, 5000);
+    await names.look(new Set(["github.com"]), noWord, 5000);
     await until("it is reported", () => log.lines.length === 1);
   });
 });
@@ -323,16 +323,16 @@ describe("look, after an earlier version with names that get no reply", () => {
     answers.set("github.com", used).set("b.com", silence);
     const names = await start();
     const subjects = ["a.demo", "b.com", "github.com"];
-    await names.look(subjects, noWord, 5000);
+    await names.look(new Set(subjects), noWord, 5000);
     await until("it is reported", () => log.lines.length === 1);
     expect(log.lines[0]).toContain('"github.com" leads to 192.0.2.1');
     expect(asked()).toEqual(["b.com", "github.com", "a.demo"]);
     answers.set("b.com", used);
-    await names.look(subjects, noWord, 5000);
+    await names.look(new Set(subjects), noWord, 5000);
     await until("the rest is reported", () => log.lines.length === 2);
     expect(log.lines[1]).toContain('new: "b.com" leads to 192.0.2.1 without ngrokd (hint');
     expect(asked()).toEqual(["b.com"]);
-    await names.look(subjects, noWord, 5000);
+    await names.look(new Set(subjects), noWord, 5000);
     await Bun.sleep(20);
     expect(asked()).toEqual([]);
   });
@@ -367,7 +367,7 @@ describe("the file", () => {
   test("is not written for a preview", async () => {
     const { start, file } = machine();
     const names = await start({ keeps: false });
-    await names.look(["a.demo"], noWord, 5000);
+    await names.look(new Set(["a.demo"]), noWord, 5000);
     expect(existsSync(file)).toBe(false);
   });
 

@@ -1,8 +1,17 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { stories } from "../support/story.ts";
-import { lacks, must, otherRoot, ownFolder, type Root, released } from "./support.ts";
+import { stories, until } from "../support/story.ts";
+import {
+  killBoth,
+  lacks,
+  must,
+  otherRoot,
+  ownFolder,
+  type Root,
+  released,
+  serveName,
+} from "./support.ts";
 
 /** The next version of the package: other defaults in its configuration. */
 async function nextVersion(): Promise<string> {
@@ -49,16 +58,38 @@ stories("the Debian package", () => {
     expect((await machine.sh("man -w ngrokd; dpkg -V ngrokd")).out).not.toContain("??");
   });
 
-  test.skipIf(without)("keeps a changed configuration at an upgrade, and restarts", async () => {
+  test.skipIf(without)("brings manual pages, and completions that the shells find", async () => {
+    expect(await machine.must("zcat /usr/share/man/man1/ngrokd-upgrade.1.gz")).toContain(
+      "ngrokd upgrade",
+    );
+    const asked = "source /usr/share/bash-completion/completions/ngrokd; complete -p ngrokd";
+    expect(await machine.must(`bash -c '${asked}'`)).toBe("complete -F _ngrokd ngrokd\n");
+    expect(await machine.must("head -1 /usr/share/zsh/vendor-completions/_ngrokd")).toBe(
+      "#compdef ngrokd\n",
+    );
+    expect(await machine.must("cat /usr/share/fish/vendor_completions.d/ngrokd.fish")).toContain(
+      "complete -c ngrokd",
+    );
+  });
+
+  test.skipIf(without)("keeps a changed configuration at an upgrade, and hands over", async () => {
+    await machine.must(serveName);
     await machine.must("echo '# mine' >>/etc/ngrokd/config.yml");
+    await machine.told();
     await must("cp", await nextVersion(), join(machine.path, "tmp/next.deb"));
     await machine.must("dpkg -i /tmp/next.deb");
     expect(await machine.must("tail -n 1 /etc/ngrokd/config.yml")).toBe("# mine\n");
-    expect(await machine.told()).toEqual(["restart ngrokd.service"]);
+    // It runs already.
+    expect(await machine.told()).toEqual(["start ngrokd.service"]);
+    await until("it becomes the new program", async () =>
+      (await machine.must("cat /tmp/log")).includes("Becoming "),
+    );
+    expect((await machine.sh("ls /run/ngrokd-unit.before")).code).not.toBe(0);
+    await machine.must("ngrokd wait hello.demo --timeout 30");
   });
 
   test.skipIf(without)("takes a killed daemon's names back, and purge leaves nothing", async () => {
-    await machine.must(leaveNames);
+    await machine.must(killBoth);
     expect(await machine.must("cat /etc/hosts")).toContain("hello.demo");
     await machine.must("dpkg -r ngrokd");
     expect(await machine.must("cat /etc/hosts")).toBe(hosts);
@@ -73,20 +104,6 @@ stories("the Debian package", () => {
     expect(await machine.must("cat /etc/hosts")).toBe(hosts);
   });
 });
-
-/** A daemon serves a name, and is killed. All its output goes to files. */
-const leaveNames = `exec 2>/tmp/errors
-  ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file /tmp/ca.crt \\
-    --endpoint http://hello.demo:8080=127.0.0.1:1 >/tmp/cloud &
-  cloud=$!
-  for _ in $(seq 100); do grep -q apiUrl /tmp/cloud && break; sleep 0.1; done
-  value() { sed -n 's/.*"'$1'": *"\\([^"]*\\)".*/\\1/p' /tmp/cloud; }
-  printf 'api: {url: "%s", key: "%s"}\\nserver: {ingress_ca: /tmp/ca.crt, health_port: any}\\n' \\
-    "$(value apiUrl)" "$(value apiKey)" >/etc/ngrokd/config.yml
-  ngrokd serve >/tmp/log &
-  daemon=$!
-  ngrokd wait hello.demo --timeout 30 >/tmp/waited || cat /tmp/log /tmp/cloud
-  kill -9 $daemon $cloud`;
 
 /** Not one of the files that groupadd always writes. */
 const isNgrokds = (line: string): boolean => !/^\/etc\/(?:group|gshadow)-? /.test(line);

@@ -4,11 +4,15 @@ import { join } from "node:path";
 import { startCloud } from "../support/cloud.ts";
 import { run, start } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
+import { dial, echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 import { lacks, must, ownFolder, released } from "./support.ts";
 
 stories("the container image", () => {
   const without = lacks("skopeo", "umoci", "crun");
+  let address: string;
+  let inside: (...words: string[]) => ReturnType<typeof run>;
+  let pid: () => Promise<number>;
 
   test.skipIf(without)("has one image for each processor, not of root, with a check", async () => {
     const source = `oci-archive:${released("-image.tar")}`;
@@ -33,6 +37,7 @@ stories("the container image", () => {
 
     const cloud = await startCloud();
     await cloud.add("http://hello.demo:8080", page("from the container").address);
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     mkdirSync(at("secrets"));
     writeFileSync(at("secrets/key"), `${cloud.apiKey}\n`, { mode: 0o444 });
     writeFileSync(at("secrets/ca.crt"), readFileSync(cloud.caFile), { mode: 0o444 });
@@ -67,8 +72,8 @@ stories("the container image", () => {
     atEnd(() => must("umount", "-l", "/sys/fs/cgroup"));
     const crun = ["crun", "--cgroup-manager=disabled", "--root", at("state")];
     start("the container", [...crun, "run", "--bundle", at("bundle"), "ngrokd"]);
-    const inside = (...words: string[]) =>
-      run([...crun, "exec", "--user", "65532:65532", "ngrokd", ...words]);
+    pid = async () => (await must(...crun, "state", "ngrokd")).json.pid;
+    inside = (...words) => run([...crun, "exec", "--user", "65532:65532", "ngrokd", ...words]);
     await until("it is healthy", async () => {
       const { code, err } = await inside("/usr/bin/ngrokd", "health");
       if (code !== 0) throw new Error(err);
@@ -76,11 +81,33 @@ stories("the container image", () => {
     });
     const hosts = await until("the name is in its hosts file", () => {
       const text = readFileSync(at("bundle/rootfs/etc/ngrokd/hosts"), "utf8");
-      return text.includes("hello.demo") && text;
+      return text.includes("hello.demo") && text.includes("echo.demo") && text;
     });
-    const [, address = ""] = /^(\S+)\thello\.demo$/m.exec(hosts) ?? [];
-    expect((await run(["curl", "-sS", `http://${address}:8080/`])).out).toBe("from the container");
+    const [, web = ""] = /^(\S+)\thello\.demo$/m.exec(hosts) ?? [];
+    [, address = ""] = /^(\S+)\techo\.demo$/m.exec(hosts) ?? [];
+    expect((await run(["curl", "-sS", `http://${web}:8080/`])).out).toBe("from the container");
     const { json } = await inside("/usr/bin/ngrokd", "status", "--json");
     expect(json.phase).toBe("serving");
+  });
+
+  test.skipIf(without)("goes on after an upgrade inside, and no connection is lost", async () => {
+    const first = await pid();
+    const open = await dial(address, 7000);
+    await open.write("before");
+    expect(await open.read(6)).toBe("before");
+    const { json, err } = await inside("/usr/bin/ngrokd", "upgrade", "--json");
+    expect({ json, err }).toMatchObject({ json: { way: "in place", pid: 1 }, err: "" });
+    // A new one waits for the end of the open one, and for the next program.
+    const waiting = await dial(address, 7000);
+    await waiting.write("new");
+    await open.write(" and after");
+    expect(await open.read(10)).toBe(" and after");
+    open.end();
+    expect(await open.rest()).toBe("");
+    expect(await waiting.read(3)).toBe("new");
+    waiting.end();
+    expect(await waiting.rest()).toBe("");
+    expect(await pid()).toBe(first);
+    expect((await inside("/usr/bin/ngrokd", "health")).code).toBe(0);
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makeDeb } from "../../.github/packaging/deb.ts";
@@ -168,3 +168,20 @@ test.skipIf(["dh", "rpmbuild"].some((name) => Bun.which(name) === null))(
     rmSync(dist, { recursive: true });
   },
 );
+
+test("a program that is built in another folder has the same bytes", () => {
+  // On the same disk, so that nothing has to be copied.
+  const folder = mkdtempSync(join(root, "dist/other-folder-"));
+  const other = join(folder, "deeper");
+  mkdirSync(other);
+  const sources = ["src", "node_modules", "package.json", "package-lock.json", "Makefile"];
+  run("cp", "-al", ...sources, other);
+  const stamp = readdirSync(join(root, "dist")).find((name) => name.startsWith(".commit-"));
+  const commit = stamp?.slice(".commit-".length);
+  run("make", "-s", "-C", other, "build", `commit=${commit}`);
+  const same = readFileSync(join(other, "dist/ngrokd")).equals(
+    readFileSync(join(root, "dist/ngrokd")),
+  );
+  rmSync(folder, { recursive: true });
+  expect({ commit, same }).toEqual({ commit, same: true });
+}, 120_000);

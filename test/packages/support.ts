@@ -34,6 +34,23 @@ export async function must(...command: string[]): Promise<Ran> {
   return ran;
 }
 
+/**
+ * A script that starts a cloud with hello.demo, and a daemon, which the
+ * stand-in for systemctl then names. All their output goes to files.
+ */
+export const serveName = `exec 2>/tmp/errors
+  ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file /tmp/ca.crt \\
+    --endpoint http://hello.demo:8080=127.0.0.1:1 >/tmp/cloud &
+  echo $! >/tmp/cloud.pid
+  for _ in $(seq 100); do grep -q apiUrl /tmp/cloud && break; sleep 0.1; done
+  value() { sed -n 's/.*"'$1'": *"\\([^"]*\\)".*/\\1/p' /tmp/cloud; }
+  printf 'api: {url: "%s", key: "%s"}\\nserver: {ingress_ca: /tmp/ca.crt, health_port: any}\\n' \\
+    "$(value apiUrl)" "$(value apiKey)" >/etc/ngrokd/config.yml
+  ngrokd serve >/tmp/log 2>&1 &
+  echo $! >/tmp/main.pid
+  ngrokd wait hello.demo --timeout 30 >/tmp/waited || cat /tmp/log /tmp/cloud`;
+export const killBoth = "kill -9 $(cat /tmp/main.pid /tmp/cloud.pid)";
+
 /** A folder that the chapter's end removes. */
 export function ownFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-packages-"));
@@ -80,7 +97,10 @@ export async function otherRoot(): Promise<Root> {
   const told = "/tmp/systemctl.log";
   writeFileSync(
     join(path, "usr/bin/systemctl"),
-    `#!/bin/sh\necho "$*" >>${told}\ncase $* in *is-enabled*) echo enabled ;; esac\n`,
+    `#!/bin/sh
+echo "$*" >>${told}
+case $* in *is-enabled*) echo enabled ;; *MainPID*) cat /tmp/main.pid ;; esac
+`,
     {
       mode: 0o755,
     },

@@ -3,7 +3,7 @@ import { excess, unlimited } from "../../src/relay/connection-limits.ts";
 
 describe("excess", () => {
   test("allows any number without a limit", () => {
-    expect(excess(1e6, 1e6, unlimited)).toBeUndefined();
+    expect(excess({ inAll: 1e6, here: 1e6 }, unlimited)).toBeUndefined();
   });
 
   test.each([
@@ -34,13 +34,21 @@ describe("excess", () => {
   ])(
     "%j with %d open, %d of them here: one more is too many",
     (limits, inAll, here, reason, local) => {
-      const over = excess(inAll, here, { ...unlimited, ...limits });
+      const over = excess({ inAll, here }, { ...unlimited, ...limits });
       expect(over).toMatchObject({ reason: expect.stringMatching(reason), local });
       expect(over?.hint).toMatch(/^raise /);
       if (inAll > 0)
         expect(
-          excess(inAll - 1, Math.max(0, here - 1), { ...unlimited, ...limits }),
+          excess({ inAll: inAll - 1, here: Math.max(0, here - 1) }, { ...unlimited, ...limits }),
         ).toBeUndefined();
     },
   );
+
+  test("of open files counts the connections of this process alone", () => {
+    const limits = { ...unlimited, byDescriptors: 10 };
+    expect(excess({ inAll: 30, here: 0, elsewhere: 21 }, limits)).toBeUndefined();
+    expect(excess({ inAll: 30, here: 0, elsewhere: 20 }, limits)?.reason).toContain("open files");
+    const inAll = excess({ inAll: 30, here: 0, elsewhere: 21 }, { ...unlimited, inAll: 30 });
+    expect(inAll?.reason).toContain("forward.max_connections");
+  });
 });

@@ -4,6 +4,7 @@ import { unitText } from "../../src/service/unit.ts";
 import { unitFacts } from "../support/sandbox.ts";
 
 const facts: RestartFacts = {
+  manager: "systemd",
   state: { state: "active", pid: 7, needs_reload: false },
   answering: 7,
   unit: unitText(unitFacts),
@@ -18,6 +19,7 @@ describe("restartWay", () => {
 
   test.each([
     ["does not run", { state: { ...facts.state, state: "inactive", pid: null } }],
+    ["launchd keeps to one process", { manager: "launchd" as const }],
     ["another daemon answers", { answering: 8 }],
     ["was not made by ngrokd", { unit: undefined }],
     ["has changed since it was started", { changedAt: 3000 }],

@@ -2,16 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { stateText } from "../../src/cli/service/status.ts";
 import { thisManager } from "../../src/service/manage.ts";
 import type { ServiceFacts } from "../../src/service/service-facts.ts";
-import { readPrinted, readShown } from "../../src/service/service-state.ts";
-import {
-  installSteps,
-  launchd,
-  logsCommand,
-  type Step,
-  systemd,
-  uninstallSteps,
-  verbSteps,
-} from "../../src/service/service-steps.ts";
+import { installSteps, type Step } from "../../src/service/service-steps.ts";
+import { readShown, systemd } from "../../src/service/systemd.ts";
 import { plain } from "../cli/support.ts";
 
 const onLinux = systemd((paths) => paths[0] ?? "");
@@ -32,7 +24,9 @@ const told = (steps: readonly Step[]): string[] =>
   steps.map((step) =>
     step.kind === "run"
       ? `${step.command.join(" ")}${step.mayFail === true ? "?" : ""}`
-      : `${step.kind} ${step.path}`,
+      : step.kind === "wait"
+        ? `wait ${step.command.join(" ")}`
+        : `${step.kind} ${step.path}`,
   );
 
 describe("a user without sudo", () => {
@@ -48,53 +42,6 @@ describe("a user without sudo", () => {
   });
 });
 
-describe("with launchd", () => {
-  const plist = "/Library/LaunchDaemons/com.ngrok.ngrokd.plist";
-
-  test("installing puts an old one away, and is remembered for the next boot", () => {
-    expect(told(installSteps(launchd, facts, { same: false, start: true }))).toEqual([
-      "folder /etc/ngrokd",
-      `write ${plist}`,
-      "/bin/launchctl bootout system/com.ngrok.ngrokd?",
-      "/bin/launchctl enable system/com.ngrok.ngrokd",
-      `/bin/launchctl bootstrap system ${plist}`,
-    ]);
-  });
-
-  test("everything else is launchctl's and tail's", () => {
-    expect(told(uninstallSteps(launchd))).toEqual([
-      "/bin/launchctl bootout system/com.ngrok.ngrokd?",
-      `remove ${plist}`,
-    ]);
-    expect(
-      (["start", "stop", "restart"] as const).flatMap((verb) => told(verbSteps(launchd, verb))),
-    ).toEqual([
-      `/bin/launchctl bootstrap system ${plist}`,
-      "/bin/launchctl bootout system/com.ngrok.ngrokd",
-      "/bin/launchctl kickstart -k system/com.ngrok.ngrokd",
-    ]);
-    expect(logsCommand(launchd, { lines: 5, follow: true })).toEqual([
-      "/usr/bin/tail",
-      "-n",
-      "5",
-      "-F",
-      "/var/log/ngrokd.log",
-    ]);
-  });
-
-  test("its output is read as far as it is plain", () => {
-    const printed =
-      "system/com.ngrok.ngrokd = {\n\tactive count = 1\n\tstate = running\n\n\truns = 3\n\tpid = 812\n}\n";
-    expect(readPrinted(0, printed)).toMatchObject({
-      state: "active",
-      pid: 812,
-      restarts: 2,
-      at_boot: "enabled",
-    });
-    expect(readPrinted(113, "")).toMatchObject({ state: "inactive", pid: null, restarts: 0 });
-  });
-});
-
 describe("with systemd", () => {
   test("an installed service is started, and not changed", () => {
     expect(told(installSteps(onLinux, facts, { same: true, start: false }))).toEqual([
@@ -106,7 +53,7 @@ describe("with systemd", () => {
   test("its answer becomes a state, and values may have an equals sign", () => {
     const out =
       "ActiveState=failed\nSubState=failed\nMainPID=0\nStatusText=a=b\nNRestarts=4\nResult=watchdog\nNeedDaemonReload=yes\n";
-    const state = readShown(0, out);
+    const state = readShown({ code: 0, out });
     expect(state).toEqual({
       state: "failed",
       detail: "failed",
@@ -118,7 +65,7 @@ describe("with systemd", () => {
       result: "watchdog",
       needs_reload: true,
     });
-    expect(readShown(1, "").state).toBe("unknown");
+    expect(readShown({ code: 1, out: "" }).state).toBe("unknown");
     const text = stateText(
       { ...state, installed: "ours", path: "/etc/systemd/system/ngrokd.service" },
       plain,

@@ -7,6 +7,7 @@ import { type ListItem, listSchema, statusSchema } from "../../src/desk/reply-sc
 import { startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import { parseFault } from "../../src/local-cloud/faults.ts";
 import { createBunNet } from "../../src/net/bun.ts";
+import { denoRights, underDeno } from "../support/deno.ts";
 import { startFaultProxy } from "./fault-proxy.ts";
 import { randomFrom } from "./pattern.ts";
 import { choosePlan, play, type Result, startService } from "./traffic.ts";
@@ -24,7 +25,7 @@ const bunNet = createBunNet();
  */
 const minutes = Number(process.env.SOAK_MINUTES ?? 0.5);
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
-const underDeno = process.env.SOAK_RUNTIME === "deno";
+const isUnderDeno = process.env.SOAK_RUNTIME === "deno";
 const binary = process.env.NGROKD_BINARY ?? "dist/ngrokd";
 const parallel = 24;
 /**
@@ -33,14 +34,14 @@ const parallel = 24;
  * burst finds no ready connection. So under Deno the figure is only reported,
  * and the bound is for hangs.
  */
-const longestWaitMs = underDeno ? 10_000 : 1000;
+const longestWaitMs = isUnderDeno ? 10_000 : 1000;
 const root = join(import.meta.dirname, "../..");
 
 const random = randomFrom(seed);
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-soak-"));
 const wrong: string[] = [];
 console.log(
-  `Soak: ${minutes} minutes, seed ${seed}, daemon ${underDeno ? "from source under Deno" : binary}`,
+  `Soak: ${minutes} minutes, seed ${seed}, daemon ${isUnderDeno ? "from source under Deno" : binary}`,
 );
 
 const service = await startService((reason) => wrong.push(`the service: ${reason}`));
@@ -196,7 +197,7 @@ async function verdict(): Promise<void> {
     );
     if (now.fds > 100) problems.push(`${now.fds} descriptors are open at the end`);
     const bound = (settled?.rss ?? now.rss) * 1.3 + 32 * 1024;
-    if (!underDeno && now.rss > bound)
+    if (!isUnderDeno && now.rss > bound)
       problems.push(`RSS is ${now.rss} KiB at the end, and was ${settled?.rss} at work`);
     daemon.kill("SIGTERM");
     const code = await until("the daemon stops", 40_000, async () => stopped ?? undefined).catch(
@@ -241,9 +242,7 @@ function startDaemon() {
   // YAML reads JSON.
   writeFileSync(join(folder, "config.yml"), JSON.stringify(config), { mode: 0o600 });
   const args = ["serve", "--config", join(folder, "config.yml")];
-  const command = underDeno
-    ? ["node_modules/.bin/deno", "run", "-A", "src/main.ts", ...args]
-    : [binary, ...args];
+  const command = isUnderDeno ? [...underDeno(denoRights([folder])), ...args] : [binary, ...args];
   const [program = "", ...rest] = command;
   const log = Bun.file(join(folder, "log")).writer();
   const child = spawn(program, rest, {

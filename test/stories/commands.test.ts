@@ -19,6 +19,7 @@ const commands = [
   "events",
   "doctor",
   "why",
+  "setup",
   "set-api-key",
   "refresh-cert",
   "operators",

@@ -2,28 +2,12 @@ import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Cloud, startCloud } from "../support/cloud.ts";
+import { addressOf, portOf, readyOf } from "../support/doors.ts";
 import { type Running, run } from "../support/ngrokd.ts";
 import { foreignHosts, stories, until } from "../support/story.ts";
 import { dial, echo, upstream } from "../support/tcp.ts";
 import { type User, userOf } from "../support/user.ts";
 import { page, web } from "../support/web.ts";
-
-interface Ready {
-  readonly identity: string;
-  readonly listeners: readonly { kind: string; endpoint?: string; address: string }[];
-}
-
-const readyOf = (running: Running): Promise<Ready> =>
-  until("the doors are open", () => JSON.parse(running.out()) as Ready);
-
-/** The address of a door, by its endpoint or its kind. */
-function addressOf({ listeners }: Ready, name: string): string {
-  const found = listeners.find(({ kind, endpoint }) => kind === name || endpoint === name);
-  if (found === undefined) throw new Error(`no door for ${name}: ${JSON.stringify(listeners)}`);
-  return found.address;
-}
-
-const portOf = (address: string): number => Number(address.split(":").at(-1));
 
 let cloud: Cloud;
 let user: User;

@@ -1,7 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
-import { dashboard, picture, type Tab } from "../support/browser.ts";
-import { type Cloud, registered } from "../support/cloud.ts";
-import { type Daemon, run } from "../support/ngrokd.ts";
+import { appendFileSync, copyFileSync, mkdirSync } from "node:fs";
+import { dashboard, inaccessible, picture, type Tab } from "../support/browser.ts";
+import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { attack } from "../support/hostile-page.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { web } from "../support/web.ts";
 
@@ -132,6 +134,18 @@ stories("the dashboard", () => {
     expect([...dark.complaints, ...narrow.complaints]).toEqual([]);
   });
 
+  test.each(["light", "dark"] as const)("offends no rule of accessibility: %s", async (look) => {
+    const one = await dashboard({ colorScheme: look });
+    const { page } = one;
+    await page.waitForSelector("#endpoints polyline");
+    expect(await inaccessible(one)).toEqual([]);
+    await page.locator("#endpoints .space .row", { hasText: "api.demo" }).click();
+    await page.getByRole("button", { name: "Why api.demo:80?" }).click();
+    await page.waitForSelector(".findings");
+    expect(await inaccessible(one)).toEqual([]);
+    await page.context().close();
+  });
+
   test("shows an outage with what to do, and its end", async () => {
     await tab.page.evaluate("scrollTo(0, 0)");
     await cloud.break("500");
@@ -139,7 +153,9 @@ stories("the dashboard", () => {
     await shows("#tile-last-poll", /Last poll/);
     await until("a failed poll", async () => (await tab.page.locator(".polls .bad").count()) > 2);
     await picture(tab, "dashboard-outage");
+    expect(await inaccessible(tab)).toEqual([]);
     await cloud.mend();
+    await daemon.refresh();
     await until(
       "no warning",
       async () => (await tab.page.locator("#panel-warnings").count()) === 0,
@@ -168,10 +184,81 @@ stories("the dashboard", () => {
     await picture(tab, "dashboard-2000");
   });
 
-  test("says so if the daemon is gone, and goes on without complaints", async () => {
+  test("says so if the daemon is gone, and goes on after its start and a new link", async () => {
     expect(tab.complaints).toEqual([]);
     expect(await daemon.stop()).toBe(0);
     await shows(".bar", /no connection to the daemon: trying again/);
+    daemon = await serve();
+    await shows(".bar", /this session has ended: run ngrokd dashboard again/);
+    expect(await inaccessible(tab)).toEqual([]);
+    await until("the new daemon serves", async () => (await daemon.status()).phase === "serving");
+    await dashboard({ opener: tab });
+    await shows(".bar", /^ngrokd serving live .* up \d+(?:\.\d)? s /);
+    await shows("#tile-connections", /Connections 0 0 in all/);
+    await get("mail.demo");
+    await shows("#tile-connections", /Connections 0 1 in all/);
+  });
+
+  test("runs no script but its own, and is in no frame", async () => {
+    const { url } = (await ngrokd("dashboard --json")).json;
+    const opened = await fetch(url);
+    const cookie = opened.headers.get("set-cookie")?.split(";")[0] ?? "";
+    const policyOf = async (path: string): Promise<string | null> =>
+      (await fetch(new URL(path, url), { headers: { cookie } })).headers.get(
+        "content-security-policy",
+      );
+    const nowhere = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    const own = "script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'";
+    expect(await policyOf("/")).toBe(`default-src 'none'; ${own}; ${nowhere}`);
+    expect(await policyOf("/dashboard.js")).toBe(`default-src 'none'; ${nowhere}`);
+    const { page, complaints } = await dashboard();
+    const script = "document.body.append(Object.assign(document.createElement('script'), {";
+    await page.evaluate(`${script} textContent: "document.title = 'taken'" }))`);
+    await page.evaluate(`${script} src: "data:text/javascript,document.title='taken'" }))`);
+    await until("both are refused", () => complaints.length === 2);
+    expect({ title: await page.title(), complaints }).toEqual({
+      title: "ngrokd",
+      complaints: [
+        expect.stringContaining("Content Security Policy"),
+        expect.stringContaining("Content Security Policy"),
+      ],
+    });
+  });
+
+  test("gives a page of another site or port nothing, in the browser with its cookie", async () => {
+    const opened = await dashboard();
+    const target = new URL(opened.page.url()).origin;
+    const foreign = web({
+      fetch: () =>
+        new Response("<!doctype html><title>evil</title>", {
+          headers: { "content-type": "text/html" },
+        }),
+    });
+    appendFileSync("/etc/hosts", "\n127.0.0.1 evil.example\n");
+    const seen: Record<string, object> = {};
+    for (const site of ["evil.example", "127.0.0.1", "localhost"]) {
+      const page = await opened.page.context().newPage();
+      await page.goto(`http://${site}:${foreign.address.split(":")[1]}/`);
+      seen[site] = (await page.evaluate(`(${attack})(${JSON.stringify(target)})`)) as object;
+      await page.close();
+    }
+    const nothing = {
+      read: "TypeError",
+      image: "error",
+      change: "TypeError",
+      form: "TypeError",
+      events: "error",
+      socket: "error",
+      script: "error",
+      frame: "nothing",
+    };
+    expect(seen).toEqual({ "evil.example": nothing, "127.0.0.1": nothing, localhost: nothing });
+    const own = await opened.page.evaluate("fetch('/api/v1/list').then(({ status }) => status)");
+    expect(own).toBe(200);
+    // A name that leads here by DNS rebinding.
+    const rebound = await opened.page.context().newPage();
+    await rebound.goto(`http://evil.example:${new URL(target).port}/`);
+    expect(await rebound.locator("body").innerText()).toContain("not a name of this server");
   });
 
   test("is smaller than 150 KB with its script and its style", async () => {
@@ -179,5 +266,70 @@ stories("the dashboard", () => {
     const sizes = ["script.txt", "style.txt"].map((name) => Bun.file(`${folder}/${name}`).size);
     expect(sizes[0] ?? 0).toBeGreaterThan(10_000);
     expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
+  });
+});
+
+stories("the dashboard of several profiles", () => {
+  let ours: object;
+  const rows = (table: string): Promise<string[]> =>
+    tab.page.locator(`#${table} .space .row .name b`).allInnerTexts();
+
+  beforeAll(async () => {
+    const service = web({ fetch: () => new Response("x") });
+    const [home, work] = await Promise.all([startCloud(), startCloud()]);
+    cloud = home;
+    const authorities = "/run/authorities";
+    mkdirSync(authorities, { recursive: true });
+    copyFileSync(home.caFile, `${authorities}/home.crt`);
+    copyFileSync(work.caFile, `${authorities}/work.crt`);
+    ours = { ...server, ingress_ca: authorities };
+    const profiles = {
+      work: {
+        api: { url: work.apiUrl, key: work.apiKey },
+        bound_endpoints: { poll_interval: 1 },
+      },
+    };
+    writeConfig(configFor(home, { server: ours, profiles }));
+    daemon = await serve();
+    for (const name of ["mine", "house"]) await cloud.add(`http://${name}.demo`, service.address);
+    await work.add("http://theirs.demo", service.address);
+    await daemon.becomes("house.demo", "listening");
+    await daemon.becomes("theirs.demo", "listening");
+    for (const name of ["mine", "theirs"]) await get(`${name}.demo`);
+    tab = await dashboard();
+  });
+
+  test("shows each profile, and the profile of each endpoint and connection", async () => {
+    await shows("#panel-profiles", /default serving 2 endpoints .* work serving 1 endpoint /);
+    await shows("#endpoints", /theirs\.demo:80 work 127/);
+    await shows("#connections", /theirs\.demo:80 work 127.* mine\.demo:80 default 127/);
+    expect(await inaccessible(tab)).toEqual([]);
+  });
+
+  test("shows only one profile if asked, and all again", async () => {
+    const choice = tab.page.getByRole("combobox", { name: "Profile" });
+    await choice.selectOption("work");
+    await shows("#shown", /^1 of 3$/);
+    await shows("#panel-connections", /only work/);
+    expect({ endpoints: await rows("endpoints"), connections: await rows("connections") }).toEqual({
+      endpoints: ["theirs.demo"],
+      connections: ["theirs.demo:80"],
+    });
+    await picture(tab, "dashboard-profiles");
+    await choice.selectOption("all profiles");
+    await shows("#shown", /^3$/);
+    await tab.page.getByRole("button", { name: "Profile" }).click();
+    await shows("#endpoints", /house\.demo.*mine\.demo.*theirs\.demo/);
+  });
+
+  test("has neither the column nor the choice with one profile", async () => {
+    writeConfig(configFor(cloud, { server: ours }));
+    expect(await daemon.reload()).toMatchObject({ ok: true });
+    await until("the choice is gone", async () => {
+      const selects = await tab.page.getByRole("combobox", { name: "Profile" }).count();
+      return selects === 0;
+    });
+    await shows("#endpoints", /house\.demo:80 127/);
+    expect(tab.complaints).toEqual([]);
   });
 });

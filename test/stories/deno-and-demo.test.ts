@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Finding } from "../../src/doctor/finding.ts";
 import type { Way } from "../../src/doctor/why.ts";
-import { registered } from "../support/cloud.ts";
-import { binary, ngrokd, run, start } from "../support/ngrokd.ts";
-import { foreignHosts, stories, until } from "../support/story.ts";
+import { configFor, registered, startCloud } from "../support/cloud.ts";
+import { binary, ngrokd, run, serve, start, writeConfig } from "../support/ngrokd.ts";
+import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
 import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -35,6 +35,48 @@ stories("the same daemon under Deno", () => {
     await cloud.break("refuse*1");
     expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
     expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+  });
+});
+
+stories("names and DNS under Deno", () => {
+  test("an alias, a reload, a wildcard, and another name server go on as ever", async () => {
+    const before = "nameserver 127.0.0.99\n";
+    writeFileSync("/etc/resolv.conf", before);
+    atEnd(() => writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.1\n"));
+    const cloud = await startCloud();
+    await cloud.add("http://*.team.internal", page("wild").address);
+    await cloud.add("http://exact.team.internal", page("exact").address);
+    const config = (deny: readonly string[]) =>
+      configFor(cloud, {
+        dns: { enabled: true, manage_resolv_conf: true },
+        names: { alias: { "exact.team.internal": ["short.demo"] }, deny },
+      });
+    writeConfig(config([]));
+    const daemon = await serve({ deno: true });
+    await daemon.becomes("exact.team.internal", "listening");
+    const asked = async (name: string): Promise<string> =>
+      (await run(["dig", "+short", "+tries=1", "+time=3", "@127.0.0.1", name])).out.trim();
+    const text = async (url: string): Promise<string> =>
+      (await run(["curl", "-sS", ...url.split(" ")])).out;
+
+    expect(await text("http://short.demo/")).toBe("exact");
+    const ip = await asked("a.team.internal");
+    expect(ip).toMatch(/^127\./);
+    expect(await asked("b.team.internal")).not.toBe(ip);
+    await daemon.becomes("a.team.internal", "listening");
+    expect(await text(`http://a.team.internal/ --resolve a.team.internal:80:${ip}`)).toBe("wild");
+    await until("resolv.conf names the server", () =>
+      readFileSync("/etc/resolv.conf", "utf8").includes("nameserver 127.0.0.1\n"),
+    );
+
+    writeConfig(config(["exact.team.internal"]));
+    await daemon.reload();
+    await until("the denied name is gone", () => {
+      return !readFileSync("/etc/hosts", "utf8").includes("exact.team.internal");
+    });
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/resolv.conf", "utf8")).toBe(before);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
   });
 });

@@ -1,10 +1,11 @@
 import { beforeAll, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Cloud, startCloud } from "../support/cloud.ts";
 import { type Ran, run } from "../support/ngrokd.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { layOverUsrBin } from "../support/stand-ins.ts";
-import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
+import { foreignHosts, stories, until } from "../support/story.ts";
 import { echo, upstream } from "../support/tcp.ts";
 import { onTerminal } from "../support/terminal.ts";
 import { nobody, type User, userOf } from "../support/user.ts";
@@ -108,18 +109,9 @@ int main(int n, char **words) {
   });
 
   test("psql asks a PostgreSQL server by the endpoint's name", async () => {
-    const tools = "/usr/lib/postgresql/15/bin";
-    if (!existsSync(tools)) return;
-    const data = join(user.home, "data");
-    const made = await user.run([`${tools}/initdb`, "-D", data, "-U", "me", "-A", "trust"]);
-    expect(made.code).toBe(0);
-    const port = 15_432;
-    const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=`;
-    const control = (...words: string[]) =>
-      user.run([`${tools}/pg_ctl`, "-D", data, "-w", "-l", join(user.home, "log"), ...words]);
-    expect((await control("-o", options, "start")).code).toBe(0);
-    atEnd(() => control("-m", "immediate", "stop"));
-    await cloud.add("tcp://db.demo:5432", `127.0.0.1:${port}`);
+    const database = await startPostgres(user);
+    if (database === undefined) return;
+    await cloud.add("tcp://db.demo:5432", database.address);
     const asked = await exec([
       "psql",
       "-h",

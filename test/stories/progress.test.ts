@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
+import { registered } from "../support/cloud.ts";
 import { binary, run } from "../support/ngrokd.ts";
 import { atEnd, stories } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
+import { page } from "../support/web.ts";
 
 const socket = "/run/slow.sock";
 
@@ -37,6 +39,31 @@ stories("a command that waits", () => {
       expect(lines.at(-1)).not.toContain("…");
     },
   );
+
+  test("that asks ngrok itself says so, too", async () => {
+    const { cloud, daemon } = await registered();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+    expect(await daemon.stop()).toBe(0);
+    await cloud.break("latency=1300");
+    const seen: Record<string, boolean> = {};
+    for (const [words, what] of [
+      ["operators", "Asking ngrok"],
+      ["plan", "Asking ngrok"],
+      ["exec --ephemeral -- true", "Waiting for ngrok"],
+      ["exec --ephemeral -- true", "Deleting this run's operator at ngrok"],
+      ["unregister --yes", "Deleting the operator at ngrok"],
+    ] as const) {
+      const { text } = await onTerminal([binary(), ...words.split(" ")], {
+        env: { NO_COLOR: "1", XDG_STATE_HOME: "/run/story/state" },
+      });
+      const lines = text.split("\r\u001b[K");
+      const shown = lines.some((line) => line.includes(`${what} … `));
+      const gone = !(lines.at(-1) ?? "").includes("…");
+      seen[`${words}: ${what}`] = shown && gone;
+    }
+    expect(Object.entries(seen).filter(([, isRight]) => !isRight)).toEqual([]);
+  });
 
   test("without a terminal, nothing is shown", async () => {
     const { err } = await run([binary(), "refresh", "--socket", socket]);

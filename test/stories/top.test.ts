@@ -1,8 +1,9 @@
 import { afterAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { registered } from "../support/cloud.ts";
 import { binary, type Daemon, run, serve } from "../support/ngrokd.ts";
+import { screenOf, svgOf } from "../support/screen-picture.ts";
 import { stories, until } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
 import { openTmux } from "../support/tmux.ts";
@@ -232,6 +233,76 @@ stories("ngrokd top", () => {
     });
     const wrong = await run([binary(), "top", "--sort", "luck"]);
     expect(wrong.err).toContain("is none of traffic, name, state");
+    isOver = true;
+  });
+});
+
+stories("the pictures of ngrokd top", () => {
+  const folder = join(import.meta.dirname, "../../docs/images");
+  /** What never changes in a picture: the headings, and the keys. */
+  const frame = (screen: string): string[] =>
+    screen
+      .trimEnd()
+      .split("\n")
+      .filter((line) => /^ *(?:ENDPOINT|ACCEPTED) |^LAST CONNECTIONS$|^(?:Enter|Esc) /.test(line))
+      .map((line) => line.trimEnd());
+  /** Writes a picture for the docs, if SCREENSHOTS is set. */
+  const picture = async (name: string, columns: number, rows: number): Promise<void> => {
+    const screen = await terminal.screen();
+    const coloured = await terminal.screen("-e");
+    expect(coloured).toContain("\u001b[");
+    const lines = screen.split("\n");
+    expect({ tooWide: lines.filter((line) => line.length > columns), rows: lines.length }).toEqual({
+      tooWide: [],
+      rows: rows + 1,
+    });
+    const file = join(folder, `${name}.svg`);
+    if (process.env.SCREENSHOTS) writeFileSync(file, svgOf(coloured, columns, rows));
+    expect(frame(screenOf(readFileSync(file, "utf8")))).toEqual(frame(screen));
+  };
+
+  test("are as it looks on 80x24, and on 200x50", async () => {
+    isOver = false;
+    const inspect = { endpoints: ["api.demo"] };
+    const begun = await registered({ config: { inspect } });
+    daemon = begun.daemon;
+    const { address } = web({
+      fetch: async ({ url }) => {
+        await Bun.sleep(Math.random() * 30);
+        return new Response("x".repeat(url.endsWith("large") ? 200_000 : 2000));
+      },
+    });
+    const names = "api auth billing docs grafana mail search shop web".split(" ");
+    for (const name of names) await begun.cloud.add(`http://${name}.demo`, address);
+    await begun.cloud.add("tcp://postgres.demo:5432", address);
+    await begun.cloud.add("http://gone.demo:8080", "127.0.0.1:1");
+    await begun.cloud.add("https://*.wild.demo", address);
+    await daemon.becomes("gone.demo", "listening");
+    const visit = async (): Promise<void> => {
+      while (!isOver) {
+        const name = names[Math.floor(Math.random() ** 2 * names.length)];
+        const path = Math.random() < 0.3 ? "large" : "";
+        await run(["curl", "-sS", `http://${name}.demo/${path}`, "http://api.demo/v1/items"]);
+        await run(["curl", "-sS", "--max-time", "1", "http://gone.demo:8080/"]);
+        await Bun.sleep(80);
+      }
+    };
+    void visit();
+    // A picture has some more to show.
+    if (process.env.SCREENSHOTS) await Bun.sleep(30_000);
+    terminal = await openTmux(80, 24, { NO_COLOR: "" });
+    await terminal.line(`${binary()} top`);
+    await terminal.shows(/ \d\S* new\/s/);
+    await terminal.shows(/^[> ] api\.demo.*[▁-█] *[▁-█]/m);
+    await picture("top-80x24", 80, 24);
+    await terminal.resize(200, 50);
+    await terminal.shows(/^(?:.*\n){49}Enter details/);
+    await picture("top-200x50", 200, 50);
+    await terminal.keys("s", "Home", "Enter");
+    await terminal.shows(/^api\.demo(?:.*\n)*LAST CONNECTIONS\n.*\n(?:.*finished.*\n){5}/m);
+    await picture("top-endpoint-200x50", 200, 50);
+    await terminal.keys("Escape", "q");
+    await terminal.lacks(/q quit/);
     isOver = true;
   });
 });

@@ -504,6 +504,164 @@ const tries: readonly (readonly [title: string, make: () => string, status: read
         ),
       [400],
     ],
+    ["no cookie for the script", () => request("GET /dashboard.js", { Cookie: undefined }), [401]],
+    ["no cookie for the style", () => request("GET /dashboard.css", { Cookie: undefined }), [401]],
+    ["no cookie for events", () => request("GET /api/v1/events", { Cookie: undefined }), [401]],
+    ["no cookie for HEAD", () => request("HEAD /api/v1/list", { Cookie: undefined }), [401]],
+    [
+      "no cookie for a change",
+      () => request("POST /api/v1/refresh", { ...json, Cookie: undefined }, "{}"),
+      [401],
+    ],
+    [
+      "the cookie as a token of a header",
+      () =>
+        request("GET /api/v1/list", {
+          Cookie: undefined,
+          Authorization: `Bearer ${reader.split("=")[1]}`,
+        }),
+      [401],
+    ],
+    [
+      "the cookie in the address",
+      () => request(`GET /api/v1/list?${reader}`, { Cookie: undefined }),
+      [401],
+    ],
+    [
+      "two headers with the cookie",
+      () => request("GET /api/v1/list", { Cookie: `a=b\r\nCookie: ${reader}` }),
+      [400],
+    ],
+    [
+      "the address of IPv6, which is not served",
+      () => request("GET /api/v1/list", { Host: "[::1]:8082" }),
+      [421],
+    ],
+    [
+      "the address as a number",
+      () => request("GET /api/v1/list", { Host: "2130706433:8082" }),
+      [421],
+    ],
+    [
+      "the right name in another header",
+      () =>
+        request("GET /api/v1/list", {
+          Host: "evil.example:8082",
+          Forwarded: `host=${host}`,
+          "X-Host": host,
+        }),
+      [421],
+    ],
+    [
+      "a WebSocket of another site",
+      () =>
+        request("GET /api/v1/events", {
+          Origin: "http://evil.example",
+          Connection: "Upgrade",
+          Upgrade: "websocket",
+          "Sec-WebSocket-Version": "13",
+          "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }),
+      [400, 403],
+    ],
+    [
+      "a form with files of this site",
+      () =>
+        request(
+          "POST /api/v1/refresh",
+          { ...json, Cookie: writer, "Content-Type": "multipart/form-data; boundary=x" },
+          "--x--",
+        ),
+      [415],
+    ],
+    [
+      "a form in a sandbox",
+      () =>
+        request(
+          "POST /api/v1/refresh",
+          { Cookie: writer, Origin: "null", "Content-Type": "application/x-www-form-urlencoded" },
+          "a=b",
+        ),
+      [403],
+    ],
+    [
+      "a change without a type",
+      () => request("POST /api/v1/refresh", { Cookie: writer, Origin: origin }, "{}"),
+      [415],
+    ],
+    [
+      "two types",
+      () =>
+        request(
+          "POST /api/v1/refresh",
+          {
+            ...json,
+            Cookie: writer,
+            "Content-Type": "application/json\r\nContent-Type: text/plain",
+          },
+          "{}",
+        ),
+      [400],
+    ],
+    ["encoded dots", () => request("GET /api/%2e%2e/api/v1/list"), [400]],
+    ["dots behind an encoded slash", () => request("GET /..%2fapi/v1/list"), [400]],
+    ["a fragment", () => request("GET /api/v1/list#x"), [400]],
+    ["a path that is no ASCII", () => request("GET /api/v1/l\u0131st"), [400]],
+    ["a user in front of the path", () => request("GET @evil.example/api/v1/list"), [0, 400]],
+    ["a long path", () => request(`GET /${"a".repeat(100_000)}`), [0, 400, 404, 414, 431]],
+    [
+      "a long header",
+      () => request("GET /api/v1/list", { Via: "a".repeat(100_000) }),
+      [0, 400, 431],
+    ],
+    ["HTTP/0.9", () => "GET /api/v1/list\r\n\r\n", [0, 400, 421]],
+    [
+      "HTTP/0.9 with headers",
+      () => request("GET /api/v1/list").replace(" HTTP/1.1", ""),
+      [0, 400, 421],
+    ],
+    [
+      "a version that there is not",
+      () => request("GET /api/v1/list").replace("/1.1", "/9.9"),
+      [0, 400, 505],
+    ],
+    [
+      "lines that end without CR",
+      () => request("GET /api/v1/list", { Host: undefined }).replaceAll("\r", ""),
+      [0, 400, 421],
+    ],
+    [
+      "a header with a zero",
+      () => request("GET /api/v1/list", { Origin: `${origin}\0` }),
+      [0, 400, 403],
+    ],
+    [
+      "a name that a lone CR hides",
+      () => request("GET /api/v1/list", { "X-A": `b\rHost: ${host}`, Host: "evil.example" }),
+      [0, 400, 421],
+    ],
+    ...["+2", "0x2", "2, 2", "2 2", "1e0", ""].map((length): (typeof tries)[number] => [
+      `the length "${length}"`,
+      () =>
+        request(
+          "POST /api/v1/refresh",
+          { ...json, Cookie: writer, "Content-Length": length },
+          "{}",
+        ),
+      [0, 400],
+    ]),
+    ...["identity", "chunked, identity", " chunked", "gzip, chunked"].map(
+      (coding): (typeof tries)[number] => [
+        `the coding "${coding}"`,
+        () =>
+          request(
+            "POST /api/v1/refresh",
+            { ...json, Cookie: writer, "Transfer-Encoding": coding },
+            "0\r\n\r\n",
+          ),
+        [0, 400],
+      ],
+    ),
   ];
 
 stories("tries against the API on its port", () => {
@@ -555,6 +713,21 @@ stories("tries against the API on its port", () => {
       replies: 1,
       leaks: false,
     });
+  });
+
+  test("a one-time link in a page of another site is refused, and still works", async () => {
+    const link = new URL((await ngrokd("dashboard --json")).json.url);
+    const target = `${link.pathname}${link.search}`;
+    const embedded = { Cookie: undefined, "Sec-Fetch-Site": "cross-site" };
+    const modes = ["no-cors", "cors", "nested-navigate", "websocket"];
+    const statuses = await Promise.all(
+      modes.map(async (mode) => {
+        const headers = { ...embedded, "Sec-Fetch-Mode": mode };
+        return [mode, (await rawHttp(at, request(`GET ${target}`, headers))).status] as const;
+      }),
+    );
+    expect(statuses).toEqual(modes.map((mode) => [mode, 403] as const));
+    expect((await fetch(link)).status).toBe(200);
   });
 
   test("the address must be one of this machine alone", async () => {

@@ -42,7 +42,7 @@ const failures: Record<string, string> = {};
 for (const pair of misbehaving) {
   const [name = "", ...at] = pair.split("=");
   const error = await apiAt(at.join("="), key.value, name.startsWith("hang") ? 300 : undefined)
-    .endpoints()
+    .endpointIds()
     .catch((thrown: unknown) => thrown);
   failures[name] = isNgrokdError(error)
     ? [error.code, error.details.kind ?? error.details.status]

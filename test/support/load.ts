@@ -3,6 +3,12 @@ import { atEnd } from "./story.ts";
 
 /** What a load has seen: load.child.ts. */
 export interface LoadReport {
+  /** Short connections that were opened, in so many seconds. */
+  begun: number;
+  seconds: number;
+  /** Those that were due, and too many were open already. */
+  leftOut: number;
+  mostOpen: number;
   /** Short connections whose bytes all came back. */
   complete: number;
   refused: number;
@@ -41,6 +47,12 @@ export function startLoad(
     },
   };
 }
+
+/** For people: what the load was, apart from what went wrong. */
+export const loadText = ({ begun, seconds, leftOut, mostOpen, longestMs }: LoadReport): string =>
+  `${begun} connections in ${seconds.toFixed(1)} s: ${Math.round(begun / seconds)}/s, ` +
+  `up to ${mostOpen} at once, the longest ${longestMs} ms` +
+  (leftOut === 0 ? "" : `; ${leftOut} more were left out, since this machine is too slow for them`);
 
 /** The report of a load that nothing has disturbed. */
 export const undisturbed = {

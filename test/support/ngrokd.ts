@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ListItem, ReloadReport, Status } from "../../src/desk/reply-schemas.ts";
+import { denoRights, underDeno } from "./deno.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
 /**
@@ -159,19 +160,6 @@ function collect(stream: ReadableStream<Uint8Array>): { text: () => string; whol
   return { text: () => text, whole: read() };
 }
 
-/**
- * The rights of the daemon under Deno, as in docs/operations.md. It asks for no
- * more: a right that it lacks is an error.
- */
-export const denoRights = [
-  "--no-prompt",
-  "--allow-net",
-  "--allow-read",
-  "--allow-write=/etc,/run,/var/run,/tmp",
-  "--allow-env",
-  "--allow-sys=hostname,networkInterfaces,uid,gid,ca,systemMemoryInfo,umask,osRelease",
-];
-
 export interface ServeOptions extends RunOptions {
   /** Words after `ngrokd serve`. */
   readonly args?: string;
@@ -218,16 +206,8 @@ export async function serve({
   inside = [binary()],
   ...options
 }: ServeOptions = {}): Promise<Daemon> {
-  const root = join(import.meta.dirname, "..", "..");
   const program =
-    deno !== false
-      ? [
-          join(root, "node_modules/.bin/deno"),
-          "run",
-          ...(deno === true ? denoRights : ["--allow-all"]),
-          join(root, "src/main.ts"),
-        ]
-      : inside;
+    deno === false ? inside : underDeno(deno === true ? denoRights() : ["--allow-all"]);
   await daemons.get(socket)?.stop("SIGKILL");
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
   const running = start(

@@ -36,6 +36,7 @@ export function layOverUsrBin(programs: Readonly<Record<string, string>>): void 
  * starts and stops the daemon, and waits until that is done.
  */
 export const plainSystemctl = `pid=${standInFolder}/pid
+PATH=/run/bin:$PATH
 case $1 in
   start)
     if [ ! -e $pid ]; then
@@ -45,13 +46,18 @@ case $1 in
     until ngrokd status >/dev/null 2>&1; do sleep 0.05; done
     ;;
   stop | disable)
+    [ "$1" = stop ] || rm -f ${standInFolder}/at-boot
     [ -e $pid ] || exit 0
     kill "$(cat $pid)"
     while kill -0 "$(cat $pid)" 2>/dev/null; do sleep 0.05; done
     rm $pid
     ;;
   restart) "$0" stop && "$0" start ;;
-  show) echo ActiveState=active ;;
+  enable) touch ${standInFolder}/at-boot ;;
+  show)
+    if [ -e $pid ]; then echo ActiveState=active; else echo ActiveState=inactive; fi
+    if [ -e ${standInFolder}/at-boot ]; then echo UnitFileState=enabled; fi
+    ;;
 esac
 `;
 

@@ -24,7 +24,10 @@ export async function openTmux(
   const settings = { LC_ALL: "C.UTF-8", NO_COLOR: "1", ...env };
   const variables = Object.entries(settings).flatMap(([key, value]) => ["-e", `${key}=${value}`]);
   const size = ["-x", String(columns), "-y", String(rows)];
-  await tmux("new-session", "-d", "-s", name, ...size, ...variables, "bash --norc --noprofile -i");
+  const shell = ["new-session", "-d", "-s", name, ...size, ...variables];
+  // Otherwise the server ends with its last session, while the next one begins.
+  const stay = [";", "set-option", "-s", "exit-empty", "off"];
+  await tmux(...shell, "bash --norc --noprofile -i", ...stay);
   const screen = async (...flags: string[]): Promise<string> =>
     await tmux("capture-pane", "-p", "-t", name, ...flags);
   const terminal = {

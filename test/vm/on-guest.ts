@@ -29,7 +29,7 @@ export interface OnGuest extends Machine {
   log(since?: string): Promise<string>;
   now(): Promise<string>;
   /** Runs `work` under load, and returns what was counted by its end. */
-  underLoad(rate: number, open: number, work: () => Promise<void>): Promise<Counts>;
+  underLoad(rate: number, open: number, work: () => Promise<void>, host?: string): Promise<Counts>;
 }
 
 export function onGuest(machine: Machine): OnGuest {
@@ -78,10 +78,10 @@ systemd-run -q --unit=stand-in /mnt/ngrokd cloud --ca-file /opt/stand-in/ca.crt 
         `journalctl -u ngrokd -o cat --no-pager${since === undefined ? "" : ` --since '${since}'`}`,
       ),
     now: async () => (await sh("date '+%F %T'")).trim(),
-    async underLoad(rate, open, work) {
+    async underLoad(rate, open, work, host = "echo.demo") {
       await sh(
         `systemctl stop load 2>/dev/null; rm -f /run/load.json
-systemd-run -q --unit=load /mnt/bun /mnt/load.ts ${rate} ${open}`,
+systemd-run -q --unit=load /mnt/bun /mnt/load.ts ${rate} ${open} ${host}`,
       );
       await until("load has begun", "cat /run/load.json");
       await settled();

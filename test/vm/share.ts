@@ -19,7 +19,11 @@ const programs = ["services.ts", "load.ts", "list-files.sh"];
  * `make dist` makes it, the binary for the stand-in, and the tests' programs
  * with a Bun that runs them.
  */
-export function makeShare(binary: string, folder: string): string {
+export function makeShare(
+  binary: string,
+  folder: string,
+  furnish: (folder: string) => void,
+): string {
   const work = mkdtempSync(join(folder, "share-"));
   try {
     const release = join(work, "release");
@@ -36,8 +40,9 @@ export function makeShare(binary: string, folder: string): string {
     for (const name of programs)
       copyFileSync(join(import.meta.dirname, "guest", name), join(work, name));
     for (const name of ["bun", "ngrokd", "list-files.sh"]) chmodSync(join(work, name), 0o755);
+    furnish(work);
     const disk = join(folder, "share.ext4");
-    diskOf(work, disk, "share", "600M");
+    diskOf(work, disk, "share", "800M");
     return disk;
   } finally {
     rmSync(work, { recursive: true });

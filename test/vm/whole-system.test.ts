@@ -41,12 +41,17 @@ chapter(title, () => {
     expect(await vm.sh("ngrokd --version")).toStartWith("ngrokd ");
     expect(await vm.sh("stat -c '%a %U' /etc/ngrokd/config.yml")).toBe("600 root\n");
     await vm.writeConfig(base.replace(", key: local-cloud-key", ""));
-    await vm.sh("printf local-cloud-key | ngrokd set-api-key -");
     await vm.sh("ngrokd trust --force /opt/stand-in/ca.crt");
   });
 
-  test("service install starts it now and at every boot, for all users", async () => {
-    await vm.sh("ngrokd service install", 90);
+  test("setup starts it now and at every boot, for all users, once", async () => {
+    const plan = "printf local-cloud-key | ngrokd setup --yes --api-key-file -";
+    expect(await vm.sh(plan, 90)).toContain("Everything is well");
+    const again = await vm.run("ngrokd setup --json 2>/dev/null");
+    expect({ code: again.code, changes: JSON.parse(again.out).changes }).toEqual({
+      code: 0,
+      changes: [],
+    });
     expect(`${await vm.unit("ActiveState")} ${await vm.unit("SubState")}`).toBe("active running");
     expect(await vm.sh("systemctl is-enabled ngrokd")).toBe("enabled\n");
     await vm.serves("hello.demo");
@@ -109,12 +114,16 @@ systemctl daemon-reload; systemctl restart ngrokd`);
     await vm.serves("hello.demo");
   });
 
-  test("a restart under load: no open connection is cut, and no byte is wrong", async () => {
-    const seen = await vm.underLoad(20, 10, async () => {
+  test("a restart under load: nobody is refused or cut, and no byte is wrong", async () => {
+    const address = (await vm.sh("getent hosts echo.demo")).split(" ")[0];
+    const restarting = async (): Promise<void> => {
       await vm.sh("systemctl restart ngrokd", 90);
-    });
+    };
+    // By the address: names are taken back at every stop. All that come in
+    // between are served at once, so few.
+    const seen = await vm.underLoad(4, 4, restarting, address);
     console.log("restart under load:", seen);
-    expect(seen).toMatchObject({ wrong: 0, longCut: 0 });
+    expect(seen).toMatchObject({ refused: 0, cut: 0, wrong: 0, longRefused: 0, longCut: 0 });
     expect(await vm.unit("Result")).toBe("success");
   });
 
@@ -228,11 +237,21 @@ dns: { enabled: true, listen: "10.107.0.1:53" }`;
   const wildServes = "curl -sS -m 5 http://a.team.internal/ | grep -x 'hello from a.team.internal'";
   const ours = "resolvectl domain | grep '(ngrokd0): ~team.internal'";
 
+  test("setup tells systemd-resolved of wildcards, and takes that back", async () => {
+    await vm.add("http://*.team.internal");
+    await vm.sh("ngrokd setup --yes --wildcards", 120);
+    await vm.until("it is told", ours);
+    await vm.until("a name is served", wildServes);
+    expect(await vm.sh("ngrokd status")).not.toContain("warning");
+    await vm.sh("ngrokd setup --yes --no-wildcards --addresses loopback", 120);
+    await vm.sh("! ip link show ngrokd0 2>/dev/null && ! resolvectl domain | grep team.internal");
+    expect(await vm.sh("getent hosts hello.demo")).toMatch(/^127\./);
+  });
+
   test("systemd-resolved asks for names below a wildcard, also after its restart", async () => {
     await vm.writeConfig(onInterface);
     await vm.sh("ngrokd service install", 90);
     await vm.sh("systemctl restart ngrokd", 90);
-    await vm.add("http://*.team.internal");
     await vm.until("it is told", ours);
     await vm.until("a name is served", wildServes);
     expect(await vm.sh("resolvectl query a.team.internal")).toContain("10.107.");

@@ -16,7 +16,7 @@ export type WholeSystem =
   | { readonly kind: "none"; readonly reason: string };
 
 const dist = join(import.meta.dirname, "..", "..", "dist");
-const binary = process.env.NGROKD_BINARY ?? join(dist, "ngrokd");
+export const binary = process.env.NGROKD_BINARY ?? join(dist, "ngrokd");
 
 /** What the choice of a machine depends on. */
 export interface Host {
@@ -85,8 +85,13 @@ function removeLeftovers(cache: string): void {
   }
 }
 
-/** Makes the disks, and starts the machine. */
-export async function startWholeSystem(): Promise<WholeSystem> {
+/**
+ * Makes the disks, and starts the machine. `furnish` puts more files on the
+ * read-only one.
+ */
+export async function startWholeSystem(
+  furnish: (folder: string) => void = () => undefined,
+): Promise<WholeSystem> {
   const chosen = kindFor(thisHost());
   if ("reason" in chosen) return { kind: "none", reason: chosen.reason };
   const { kind } = chosen;
@@ -100,7 +105,7 @@ export async function startWholeSystem(): Promise<WholeSystem> {
   mkdirSync(folder);
   try {
     const image = imageFor(kind, cache, tell);
-    const [root, share] = [join(folder, "root.ext4"), makeShare(binary, folder)];
+    const [root, share] = [join(folder, "root.ext4"), makeShare(binary, folder, furnish)];
     must("cp", ["--sparse=always", join(image, "root.ext4"), root]);
     tell(`starting ${kind}`);
     const console = join(cache, "console.log");

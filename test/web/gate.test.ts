@@ -5,6 +5,7 @@ import { cookieIn, formRefusal, hostsOf, originRefusal } from "../../src/web/gat
 const asked = (target: string, headers: Asked["headers"] = [], method = "GET"): Asked => ({
   method,
   target,
+  version: "1.1",
   headers,
   conn: undefined,
 });
@@ -29,6 +30,18 @@ describe("the form of a request", () => {
     "/a?b c",
     "*",
   ])("%j is refused", (target) => expect(formRefusal(asked(target))?.status).toBe(400));
+});
+
+describe("the version of a request", () => {
+  test.each([
+    ["1.1", undefined],
+    ["1.0", undefined],
+    ["0.9", 400],
+    ["2.0", 400],
+    ["", 400],
+  ] as const)("%j: %p", (version, status) =>
+    expect(formRefusal({ ...asked("/"), version })?.status).toBe(status),
+  );
 });
 
 describe("the origin of a request", () => {

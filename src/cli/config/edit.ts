@@ -1,4 +1,5 @@
 // cli/config/ has the commands of `ngrokd config`, one a file.
+
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -10,12 +11,8 @@ import { configPath, type Env } from "../../config/paths.ts";
 import { needsRoot, type Problem, problemText, withHint } from "../../config/problem.ts";
 import { configTemplate } from "../../config/template.ts";
 import { targetOf } from "../../config/write.ts";
-import {
-  ensureWritableFolder,
-  errnoOf,
-  readFileIfThere,
-  writeFileAtomic,
-} from "../../files/atomic.ts";
+import { ensureWritableFolder, readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
+import { errnoOf } from "../../model/errno.ts";
 import { NgrokdError, reasonOf } from "../../model/error.ts";
 import { command } from "../command.ts";
 

@@ -1,6 +1,7 @@
 // cli/service/ has the commands of `ngrokd service`, one a file.
 import { exposedText } from "../../files/writers.ts";
 import { trustFolder } from "../../ingress/ngrok-ca.ts";
+import { resolverNeeds } from "../../machine/resolver/facts.ts";
 import { isUserName, socketGroup } from "../../model/access.ts";
 import { NgrokdError } from "../../model/error.ts";
 import { quote } from "../../model/parsed.ts";
@@ -51,6 +52,7 @@ export default command({
       socket: args.socket,
       env,
       trustFolder,
+      resolver: resolverNeeds(),
     });
     const member = memberIn(args["group-add"], manager);
     const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));
@@ -74,8 +76,9 @@ export default command({
     const next = args.start
       ? "`ngrokd service status` shows its state"
       : "`sudo ngrokd service start` starts it";
-    // A running service uses its old file until it is restarted.
-    const again = before === "different" ? "; `sudo ngrokd service restart` applies it" : "";
+    // Under systemd, a running service uses its old file until a restart.
+    const isOld = before === "different" && manager.kind === "systemd";
+    const again = isOld ? "; `sudo ngrokd service restart` applies it" : "";
     const lines = [`${did} ${path}${again}`, next, ...accessLines(member, env.SUDO_USER, manager)];
     say.result(
       { path, installed: true, changed: before !== "same", started: args.start },
@@ -86,11 +89,11 @@ export default command({
 });
 
 /** Throws `usage` for what is no user, and where no group is made. */
-function memberIn(name: string | undefined, { groups }: Manager): string | undefined {
+function memberIn(name: string | undefined, { addMember }: Manager): string | undefined {
   if (name === undefined) return undefined;
   if (!isUserName(name))
     throw new NgrokdError("usage", `--group-add needs a user's name, and ${quote(name)} is none`);
-  if (groups === undefined)
+  if (addMember === undefined)
     throw new NgrokdError("usage", "--group-add has no effect on this system", {
       hint: "use sudo for the commands that ask the daemon",
     });
@@ -101,14 +104,14 @@ function memberIn(name: string | undefined, { groups }: Manager): string | undef
 function accessLines(
   member: string | undefined,
   sudoUser: string | undefined,
-  { groups }: Manager,
+  { addMember }: Manager,
 ): string[] {
   if (member !== undefined)
     return [
       `${member} is a member of the group "${socketGroup}", from the next login on; ` +
         "a daemon that runs needs `sudo ngrokd service restart` if the group is new",
     ];
-  if (groups === undefined || !isUserName(sudoUser ?? "") || sudoUser === "root") return [];
+  if (addMember === undefined || !isUserName(sudoUser ?? "") || sudoUser === "root") return [];
   return [`\`sudo ngrokd service install --group-add ${sudoUser}\` lets you use it without sudo`];
 }
 

@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { NgrokdError } from "../../model/error.ts";
 import { notInstalled, thisManager, unitFile } from "../../service/manage.ts";
 import { runHere } from "../../service/run-command.ts";
-import { logsCommand } from "../../service/service-steps.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -27,7 +26,7 @@ export default command({
       });
     const manager = thisManager();
     if ((await unitFile(manager)).kind === "none") throw notInstalled("show the logs of");
-    const shown = logsCommand(manager, { lines, follow: args.follow === true });
+    const shown = manager.logs({ lines, follow: args.follow === true });
     if (!existsSync(shown[0]))
       throw new NgrokdError("refused", `Cannot show logs: there is no "${shown[0]}" here`);
     return await runHere(shown, stop);

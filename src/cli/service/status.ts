@@ -11,7 +11,9 @@ export default command({
     "exit code 4 if it does not run",
   examples: ["ngrokd service status", "ngrokd service status --json"],
   async run(_args, { say }) {
-    const state = await serviceState(thisManager());
+    const state = await say.awaiting("Waiting for the service manager", () =>
+      serviceState(thisManager()),
+    );
     say.result(state, () => stateText(state, say.paint));
     return state.state === "active" ? exitCodes.ok : exitCodes.notRunning;
   },

@@ -23,8 +23,13 @@ function stepText(step: Step, { paint }: Say): string {
     }
     case "remove":
       return `${paint.bold("remove")} ${step.path}`;
+    case "wait":
+      return `${paint.bold("wait")} until the service has ended`;
     case "run": {
-      const remark = step.mayFail === true ? paint.dim(" (may have nothing to do)") : "";
+      const remark =
+        step.mayFail !== undefined || step.if !== undefined
+          ? paint.dim(" (may have nothing to do)")
+          : "";
       return `${paint.bold("run")} ${step.command.join(" ")}${remark}`;
     }
   }

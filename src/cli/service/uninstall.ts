@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { carryOut, planUninstall, thisManager } from "../../service/manage.ts";
-import { dropInFolder } from "../../service/service-steps.ts";
+import { dropInFolder } from "../../service/systemd.ts";
 import { stateFolderToUndo } from "../../service/this-service.ts";
 import { command } from "../command.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";

@@ -3,14 +3,16 @@
  * text, this file reads and replaces it, in-place.ts writes one that cannot be
  * replaced, keeper.ts decides when.
  */
+
 import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
 import { constants, existsSync, renameSync, statSync } from "node:fs";
 import { lstat, open } from "node:fs/promises";
 import { promisify } from "node:util";
-import { errnoOf, fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
+import { fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
 import { realFile } from "../../files/real-file.ts";
 import { stampIn } from "../../files/stamp.ts";
+import { errnoOf } from "../../model/errno.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";

@@ -7,8 +7,8 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import * as z from "zod/mini";
-import { errnoOf } from "../../files/atomic.ts";
 import { absent } from "../../files/sweep.ts";
+import { errnoOf } from "../../model/errno.ts";
 import { NgrokdError } from "../../model/error.ts";
 
 /**

@@ -8,6 +8,8 @@ import {
 } from "../../exposure/ground.ts";
 import { NgrokdError } from "../../model/error.ts";
 import { type AnyIp, ipv6Bytes, isSameIpv6, parseSubnet } from "../../model/ip.ts";
+import { runProgram } from "../resolver/run.ts";
+import { netstatPath, netstatWords, routesIn } from "./darwin-routes.ts";
 import type { Held, LinkSystem } from "./system.ts";
 
 /** The program that makes aliases. */
@@ -18,6 +20,8 @@ export interface AliasDeps {
   /** The absolute path of ifconfig(8). */
   readonly ifconfig?: string;
   readonly interfaces?: () => NodeJS.Dict<readonly NetworkInterfaceInfo[]>;
+  /** The absolute path of netstat(1). Without it, only interfaces are known. */
+  readonly netstat?: string;
   /** Records the aliases before they are made; an empty list forgets them. */
   readonly journal: (addresses: readonly AnyIp[]) => Promise<void>;
   /** The aliases in the journal, also those of a run that was killed. */
@@ -30,7 +34,7 @@ export interface AliasDeps {
  * are recorded in the journal.
  */
 export function darwinLinks(deps: AliasDeps): LinkSystem {
-  const { interfaces = networkInterfaces } = deps;
+  const { interfaces = networkInterfaces, netstat = netstatPath } = deps;
   const aliases = new Set<AnyIp>();
   const missingOf = (addresses: Iterable<AnyIp>): AnyIp[] => {
     const there = aliasesIn(interfaces());
@@ -55,7 +59,9 @@ export function darwinLinks(deps: AliasDeps): LinkSystem {
   };
   return {
     async routes() {
-      return connectedNetworks(interfaces(), new Set([...aliases, ...(await deps.recorded())]));
+      const ours = new Set([...aliases, ...(await deps.recorded())]);
+      const { out } = await runProgram(netstat, netstatWords);
+      return [...connectedNetworks(interfaces(), ours), ...routesIn(out, [...ours])];
     },
     async hold(grounds): Promise<Held> {
       for (const left of aliasesThere(await deps.recorded(), { interfaces })) aliases.add(left);

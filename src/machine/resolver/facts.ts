@@ -13,7 +13,8 @@ export interface ResolverPlaces {
   readonly links: string;
   /** The first that is there. */
   readonly resolvectl: readonly string[];
-  readonly platform: string;
+  /** The folder of macOS with a file for each zone; other systems have none. */
+  readonly zoneFolder: string | undefined;
 }
 
 export const usualPlaces: ResolverPlaces = {
@@ -22,8 +23,24 @@ export const usualPlaces: ResolverPlaces = {
   networkManager: "/etc/NetworkManager",
   links: "/proc/self/net/dev",
   resolvectl: ["/usr/bin/resolvectl", "/bin/resolvectl"],
-  platform: process.platform,
+  zoneFolder: process.platform === "darwin" ? "/etc/resolver" : undefined,
 };
+
+/** The path of resolvectl; undefined if this machine has none. */
+export const resolvectlIn = ({ resolvectl }: Pick<ResolverPlaces, "resolvectl">) =>
+  resolvectl.find((path) => existsSync(path));
+
+/** What a service needs, in order to tell this machine's resolver. */
+export function resolverNeeds(places: ResolverPlaces = usualPlaces): {
+  readonly usesDbus: boolean;
+  readonly folders: readonly string[];
+} {
+  const folders = [dnsmasqIn(places)].filter((path) => existsSync(path));
+  return { usesDbus: resolvectlIn(places) !== undefined || folders.length > 0, folders };
+}
+
+const dnsmasqIn = ({ networkManager }: Pick<ResolverPlaces, "networkManager">): string =>
+  join(networkManager, "dnsmasq.d");
 
 /** Reads the facts; whatever cannot be read is not there. */
 export async function resolverFacts(
@@ -34,13 +51,13 @@ export async function resolverFacts(
   const [resolvConf, nsswitch, dnsmasqFolder] = await Promise.all([
     textOf(places.resolvConf),
     textOf(places.nsswitch),
-    dnsmasqFolderIn(places.networkManager),
+    dnsmasqFolderIn(places),
   ]);
   return {
-    platform: places.platform,
+    zoneFolder: places.zoneFolder,
     resolvConf,
     order: hostsOrder(nsswitch) ?? "",
-    resolvectl: places.resolvectl.find((path) => existsSync(path)),
+    resolvectl: resolvectlIn(places),
     link: hasLink(await textOf(places.links), linkName),
     linkName,
     dnsmasqFolder,
@@ -55,8 +72,8 @@ export async function resolverFacts(
 export const hasLink = (table: string, name: string): boolean =>
   table.split("\n").some((line) => line.trimStart().startsWith(`${name}:`));
 
-async function dnsmasqFolderIn(folder: string): Promise<string | undefined> {
-  const found = join(folder, "dnsmasq.d");
+async function dnsmasqFolderIn(places: ResolverPlaces): Promise<string | undefined> {
+  const [folder, found] = [places.networkManager, dnsmasqIn(places)];
   if (!existsSync(found)) return undefined;
   const more = await readdir(join(folder, "conf.d")).catch((): string[] => []);
   const files = ["NetworkManager.conf", ...more.sort().map((name) => join("conf.d", name))];

@@ -232,14 +232,13 @@ async function sweep(state: State): Promise<void> {
 /** Pure: the way by which an earlier run made a change; it had its own link. */
 function leftWay(
   { kind, path }: Change,
-  { platform, dnsmasqFolder }: Pick<ResolverFacts, "platform" | "dnsmasqFolder">,
+  { zoneFolder, dnsmasqFolder }: Pick<ResolverFacts, "zoneFolder" | "dnsmasqFolder">,
 ): Way | undefined {
   if (kind === "resolved") return { kind, text: `systemd-resolved, on ${basename(path)}` };
   if (kind === "resolv-conf") return { kind, text: "resolv.conf" };
   if (kind !== "file") return undefined;
   const folder = dirname(path);
-  if (platform === "darwin" && folder === "/etc/resolver")
-    return { kind: "folder", text: folder, folder };
+  if (folder === zoneFolder) return { kind: "folder", text: folder, folder };
   return folder === dnsmasqFolder
     ? { kind: "dnsmasq", text: "NetworkManager's dnsmasq", folder }
     : undefined;

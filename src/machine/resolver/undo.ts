@@ -1,9 +1,8 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Change } from "../../journal/journal.ts";
 import { NgrokdError } from "../../model/error.ts";
-import { hasLink, usualPlaces } from "./facts.ts";
+import { hasLink, resolvectlIn, usualPlaces } from "./facts.ts";
 import { editResolvConf } from "./keepers.ts";
 import { withoutServer } from "./resolv-conf.ts";
 import { revertCommand } from "./resolved.ts";
@@ -34,7 +33,7 @@ export async function takeResolverBack(
   run: Run = runProgram,
 ): Promise<void> {
   if (kind === "resolv-conf") return void (await editResolvConf(path, withoutServer));
-  const program = usualPlaces.resolvectl.find((one) => existsSync(one));
+  const program = resolvectlIn(usualPlaces);
   if (program === undefined) return; // It went with systemd-resolved.
   const { ok, error } = await run(program, revertCommand(basename(path)));
   if (!ok)
@@ -49,7 +48,7 @@ const isOfDnsmasq = (path: string): boolean =>
 
 /** Pure: whether a file of ours tells a resolver about zones. */
 export const isZoneFile = (path: string): boolean =>
-  isOfDnsmasq(path) || dirname(path) === "/etc/resolver";
+  isOfDnsmasq(path) || dirname(path) === usualPlaces.zoneFolder;
 
 /** Makes the program read its files again that lost one of ours. */
 export async function afterRemoval(path: string, run: Run = runProgram): Promise<void> {

@@ -3,7 +3,8 @@ import { serversIn } from "../../model/resolv-conf.ts";
 
 /** What the way to the DNS server depends on. */
 export interface ResolverFacts {
-  readonly platform: string;
+  /** The folder of macOS with a file for each zone. */
+  readonly zoneFolder: string | undefined;
   /** The text of /etc/resolv.conf; empty without one. */
   readonly resolvConf: string;
   /** The value of `hosts:` in /etc/nsswitch.conf; empty without one. */
@@ -32,9 +33,8 @@ export const resolvConfPath = "/etc/resolv.conf";
 
 /** Pure: the way for these facts. */
 export function wayFor(facts: ResolverFacts, server: string): Way {
-  const { platform, resolvectl, link, linkName, dnsmasqFolder, mayEdit } = facts;
-  if (platform === "darwin")
-    return { kind: "folder", text: "/etc/resolver", folder: "/etc/resolver" };
+  const { zoneFolder, resolvectl, link, linkName, dnsmasqFolder, mayEdit } = facts;
+  if (zoneFolder !== undefined) return { kind: "folder", text: zoneFolder, folder: zoneFolder };
   if (resolvectl !== undefined && asksResolved(facts)) {
     if (link) return { kind: "resolved", text: `systemd-resolved, on ${linkName}` };
     const text =

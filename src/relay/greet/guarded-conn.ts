@@ -74,7 +74,7 @@ class GuardedConn implements Conn, Waiter {
   }
 
   unread(bytes: Uint8Array): void {
-    this.ready.unshift(bytes);
+    if (bytes.length > 0) this.ready.unshift(bytes);
   }
 
   write(bytes: Uint8Array): Promise<void> | void {

@@ -54,6 +54,8 @@ func serve(conn net.Conn, wantsHeader bool) {
 // Source: docs/protocol.md.
 var answer = []byte("\x0f\x00\x0a\x08ep_bench\x12\x03tcp")
 
+// Reads exactly the header, as ngrok's own reader does. So bytes of the client
+// may arrive in the same flight: they are the first of the stream.
 func upgrade(conn net.Conn) error {
 	header := make([]byte, 2)
 	if _, err := io.ReadFull(conn, header); err != nil {

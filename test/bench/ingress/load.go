@@ -62,7 +62,11 @@ func runLoad(args []string) {
 	}
 	switch *what {
 	case "echo":
-		pingPong(must(dial()), *count)
+		if *count == math.MaxInt {
+			pingFor(must(dial()), *span)
+		} else {
+			pingPong(must(dial()), *count)
+		}
 	case "bulk":
 		bulk(dial, *way == "up", *streams, *bytes, *http)
 	case "requests":
@@ -145,6 +149,16 @@ func pingPong(conn net.Conn, count int) {
 		times = append(times, time.Since(start))
 	}
 	say(summarize(times[warmUp:], 0))
+}
+
+func pingFor(conn net.Conn, span time.Duration) {
+	times := []time.Duration{}
+	for begin := time.Now(); time.Since(begin) < span; {
+		start := time.Now()
+		must(0, ping(conn))
+		times = append(times, time.Since(start))
+	}
+	say(summarize(times, span))
 }
 
 func ping(conn net.Conn) error {

@@ -1,7 +1,7 @@
-// The rig of the benchmark: an ingress for the relays, a far network, and a
-// client that makes the load and measures it. It is in Go because, of Debian's
-// programs, its TLS server costs least: half the CPU of OpenSSL 3.0 for a
-// handshake, and as much for bulk data.
+// The rig of the benchmark: an ingress for the relays, a far network, a client
+// that makes the load and measures it, and the forwarding loops of ngrok's Go
+// programs. It is in Go because, of Debian's programs, its TLS server costs
+// least: half the CPU of OpenSSL 3.0 for a handshake, and as much for bulk data.
 package main
 
 import (
@@ -15,9 +15,14 @@ import (
 )
 
 func main() {
-	programs := map[string]func([]string){"ingress": runIngress, "delay": runDelay, "load": runLoad}
+	programs := map[string]func([]string){
+		"ingress": runIngress,
+		"delay":   runDelay,
+		"load":    runLoad,
+		"forward": runForward,
+	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fail(fmt.Errorf("usage: %s ingress|delay|load -name=value...", os.Args[0]))
+		fail(fmt.Errorf("usage: %s ingress|delay|load|forward -name=value...", os.Args[0]))
 	}
 	programs[os.Args[1]](os.Args[2:])
 }

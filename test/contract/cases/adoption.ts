@@ -90,6 +90,33 @@ export const adoption: Case[] = [
     },
   },
   {
+    name: "a queued listener accepts nothing: its clients wait for another one",
+    async run({ net }) {
+      const address = { host: "127.9.8.7", port: 0 };
+      const never = (): void => assert.fail("it has accepted");
+      if (!canAdopt(net)) {
+        await rejects("network", () => net.listen(address, never, { queued: true }));
+        return;
+      }
+      const held = await net.listen(address, never, { queued: true });
+      assert.ok(held.fd !== undefined && "port" in held.address && held.address.port > 0);
+      const conn = await net.dial(held.address);
+      const taken = await net.listen(held.address, never, { queued: true }).then(
+        () => "twice",
+        (error) => error.code,
+      );
+      assert.equal(taken, "address-in-use");
+      const accepted = Promise.withResolvers<void>();
+      const again = await net.adopt(held.fd, (client) => {
+        client.close();
+        accepted.resolve();
+      });
+      await soon(accepted.promise, "the client that has waited", 10_000);
+      conn.close();
+      again.close();
+    },
+  },
+  {
     name: "descriptors that are passed over a unix socket go on in another net",
     async run(world) {
       const { net } = world;

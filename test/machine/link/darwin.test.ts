@@ -54,6 +54,15 @@ describe("aliases on lo0", () => {
     expect(mac.addresses).toEqual(["127.0.0.1", "10.200.0.1"]);
   });
 
+  test("give way to a VPN whose route no interface shows", async () => {
+    const header = "Destination        Gateway            Flags               Netif Expire\n";
+    await using place = await macAt("", `${header}10.107/16   10.8.0.3   UGSc   utun6\n`);
+    const others = (await place.links.routes("ngrokd0")).map(
+      ({ to, device }) => `${device} ${to?.bits}`,
+    );
+    expect(others).toEqual(["lo0 8", "utun6 16"]);
+  });
+
   test("that cannot be made say which command failed, and why", async () => {
     await using place = await macAt(
       "echo 'ifconfig: ioctl (SIOCAIFADDR): permission denied' >&2; exit 1",
@@ -121,7 +130,7 @@ describe("aliases on lo0", () => {
 });
 
 /** A stand-in for ifconfig that keeps its words, and the addresses of lo0. */
-async function macAt(script = "") {
+async function macAt(script = "", routes = "") {
   const folder = await temporaryFolder();
   const words = join(folder.path, "words");
   const ifconfig = join(folder.path, "ifconfig");
@@ -148,7 +157,11 @@ async function macAt(script = "") {
     });
     return { lo0 };
   };
-  const deps = { ifconfig, interfaces };
+  const netstat = join(folder.path, "netstat");
+  writeFileSync(netstat, `#!/bin/sh\n[ "$*" = -rn ] && cat "$(dirname "$0")/routes"\n`);
+  chmodSync(netstat, 0o755);
+  writeFileSync(join(folder.path, "routes"), routes);
+  const deps = { ifconfig, interfaces, netstat };
   const links = darwinLinks({
     ...deps,
     journal: async (list) => void recorded.push([...list]),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { createOwnAddresses } from "../../../src/access/own-addresses.ts";
 import {
   groundText,
   groundWish,
@@ -9,7 +10,6 @@ import { createLink } from "../../../src/machine/link/link.ts";
 import { ipv4In } from "../../../src/machine/link/name-servers.ts";
 import { ownPrefix, prefixOf } from "../../../src/machine/link/own-prefix.ts";
 import type { LinkSystem } from "../../../src/machine/link/system.ts";
-import { createOwnAddresses } from "../../../src/machine/own-addresses.ts";
 import { NgrokdError } from "../../../src/model/error.ts";
 import { type AnyIp, type Ip, prefix6Text } from "../../../src/model/ip.ts";
 import { memoryLog } from "../../support/memory-log.ts";

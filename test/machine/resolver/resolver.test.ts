@@ -38,7 +38,7 @@ function canFreezeHere(): boolean {
 }
 
 interface Stage {
-  readonly platform?: string;
+  readonly isMac?: boolean;
   readonly mayEdit?: boolean;
   readonly resolvConf?: string;
   readonly nsswitch?: string;
@@ -74,7 +74,7 @@ async function staged(stage: Stage = {}) {
         networkManager: at("nm"),
         links: at("links"),
         resolvectl: stage.resolvectl === true ? [at("resolvectl")] : [],
-        platform: stage.platform ?? "linux",
+        zoneFolder: stage.isMac === true ? at("resolver") : undefined,
       },
       run: stage.run ?? (async () => ({ ok: true, out: "", error: "" })),
       now: () => now,
@@ -215,6 +215,40 @@ describe("the resolver, in other ways,", () => {
     expect(await keeper.take()).toBe(true);
     expect(readdirSync(at("resolver"))).toEqual(["corp.example"]);
     expect(await journal()).toEqual([]);
+  });
+
+  test("of macOS: a killed run's files go, and another program's are respected", async () => {
+    const { folder, make, text, at, journal, log } = await staged({ isMac: true });
+    await using _ = folder;
+    const killed = make();
+    expect(await killed.want(wanted)).toBe(true);
+    expect(killed.way).toEqual({
+      kind: "folder",
+      text: at("resolver"),
+      folder: at("resolver"),
+    });
+    const foreignFile = "# VPN\nnameserver 192.0.2.53\n";
+    writeFileSync(at("resolver/wild.demo"), foreignFile);
+
+    const next = make();
+    expect(await next.want({ ...wanted, zones: [host("wild.demo")] })).toBe(false);
+    expect(next.trouble).toContain("another program's file is there");
+    expect(text("resolver/wild.demo")).toBe(foreignFile);
+    expect(readdirSync(at("resolver"))).toEqual(["wild.demo"]);
+    expect(log.lines.join("\n")).toContain(
+      `Took back what an earlier run had set: ${at("resolver")}`,
+    );
+
+    unlinkSync(at("resolver/wild.demo"));
+    expect(await next.want(wanted)).toBe(true);
+    unlinkSync(at("resolver/team.internal"));
+    expect(await next.guard()).toBe(true);
+    expect(text("resolver/team.internal")).toContain("nameserver 127.0.0.1\nport 53\n");
+    await next.want(undefined);
+    expect({ left: readdirSync(at("resolver")), journal: await journal() }).toEqual({
+      left: [],
+      journal: [],
+    });
   });
 
   test("is left alone without leave, and its way says what to type", async () => {

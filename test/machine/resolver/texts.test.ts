@@ -27,7 +27,7 @@ const kindFor = (changes: Partial<ResolverFacts>): string =>
 describe("wayFor", () => {
   const resolved = { resolvectl: "/usr/bin/resolvectl", resolvConf: "nameserver 127.0.0.53\n" };
   test.each<[string, Partial<ResolverFacts>, string]>([
-    ["macOS", { platform: "darwin", mayEdit: true }, "folder"],
+    ["macOS", { zoneFolder: "/etc/resolver", mayEdit: true }, "folder"],
     ["systemd-resolved with our link", { ...resolved, link: true }, "resolved"],
     [
       "its nsswitch module",

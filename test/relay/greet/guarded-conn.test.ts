@@ -9,11 +9,17 @@ const first = "GET /1 HTTP/1.1\r\nHost: a.demo\r\n\r\n";
 const other = "GET /2 HTTP/1.1\r\nHost: b.demo\r\n\r\n";
 const upgrade = "GET /ws HTTP/1.1\r\nHost: a.demo\r\nUpgrade: websocket\r\n\r\n";
 
-/** A client and a server with a guard between them. */
-async function guarded(manners: Manners = { only: [host("a.demo")], rewrite: undefined }) {
+const usual: Manners = { only: [host("a.demo")], rewrite: undefined };
+
+async function unspliced(manners = usual) {
   const [client, near] = await pair();
+  return { client, conn: guardedConn(near, manners) };
+}
+
+/** A client and a server with a guard between them. */
+async function guarded(manners = usual) {
+  const { client, conn } = await unspliced(manners);
   const [far, server] = await pair();
-  const conn = guardedConn(near, manners);
   return { client, server, conn, end: splice(conn, far) };
 }
 
@@ -43,6 +49,17 @@ describe("guardedConn", () => {
     client.close();
     expect(await end).toEqual({ kind: "finished" });
     expect(refusalOf(conn)).toContain('"b.demo"');
+  });
+
+  test("gives put back bytes again, and of none put back no bytes", async () => {
+    const { client, conn } = await unspliced();
+    await client.write(bytes(first));
+    await later(20);
+    conn.unread(conn.readNow() ?? new Uint8Array(0));
+    expect(new TextDecoder().decode(conn.readNow())).toBe(first);
+    conn.unread(new Uint8Array(0));
+    expect(conn.readNow()).toBeUndefined();
+    client.abort();
   });
 
   test("holds frames back until 101, and passes them then", async () => {

@@ -2,11 +2,13 @@ import { createHash, randomBytes } from "node:crypto";
 import { renameSync, writeFileSync } from "node:fs";
 
 /**
- * New connections to echo.demo at an even rate, each with a line of its own to
- * be hashed, and some that stay open and send one after the other. Writes the
- * counts to /run/load.json twice a second. Words: new ones a second, open ones.
+ * New connections to an echo at an even rate, each with a line of its own to be
+ * hashed, and some that stay open and send one after the other. Writes the
+ * counts to /run/load.json twice a second. Words: new ones a second, open ones,
+ * the host.
  */
-const [rate = 20, open = 10] = process.argv.slice(2).map(Number);
+const [rateText = "20", openText = "10", hostname = "echo.demo"] = process.argv.slice(2);
+const [rate, open] = [Number(rateText), Number(openText)];
 const counts = {
   whole: 0,
   /** Not connected at all. */
@@ -39,7 +41,7 @@ function talk(rounds: number, answered: () => void): Promise<Outcome> {
     socket.write(`${text}\n`);
   };
   Bun.connect({
-    hostname: "echo.demo",
+    hostname,
     port: 7000,
     socket: {
       open(socket) {
