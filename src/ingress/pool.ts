@@ -81,13 +81,22 @@ export interface PoolOptions {
 
 /**
  * A refill waits for a pause in the demand, since a handshake costs more than a
- * connection: it would delay the burst that it is for. Milliseconds.
+ * connection: it would delay the burst that it is for. The pause is long enough
+ * for the first bytes of the connection that was taken, and short enough for
+ * the refill to be done before the next one comes. Milliseconds.
  */
-const refillDelayMs = 25;
+const refillDelayMs = 3;
 /** A refill is not postponed beyond this. */
 const refillAtLastMs = 150;
-/** Dials of the pool at once; the other places are for waiting clients. */
-const refillsAtOnce = 2;
+/**
+ * Dials of the pool at once: two if the ingress is near, since they mostly take
+ * CPU. If it is far, they mostly wait. The other places are for waiting
+ * clients.
+ */
+const refillsAtOnce = (dialMs: number): number =>
+  Math.max(2, Math.min(mostRefillsAtOnce, Math.round(dialMs / waitingDialMs)));
+const mostRefillsAtOnce = 8;
+const waitingDialMs = 10;
 /** An ingress that does not respond must not keep the places of clients. */
 const dialLimitMs = 10_000;
 
@@ -103,7 +112,7 @@ export function createPool(options: PoolOptions): Pool {
     demand: createDemand(),
     ready: [],
     dialling: 0,
-    dialMs: 50,
+    dialMs: 20,
     patience: unlimited,
     setbacks: noSetbacks,
     era: new AbortController(),
@@ -219,7 +228,7 @@ function refill(state: State): void {
   }
   while (
     !state.isClosed &&
-    state.dialling < refillsAtOnce &&
+    state.dialling < refillsAtOnce(state.dialMs) &&
     state.ready.length + state.dialling < targetOf(state)
   )
     void dialOne(state);

@@ -49,7 +49,7 @@ export const bunJudges = (tls: TlsClientOptions, session: Uint8Array | undefined
  */
 export function clientTls(tls: TlsClientOptions, session: Uint8Array | undefined): Bun.TLSOptions {
   const { serverName, ca, caFile, cert, key } = tls;
-  const own = cert === undefined || key === undefined ? {} : { cert, key };
+  const own = cert === undefined || key === undefined ? {} : { cert: unextended(cert), key };
   return {
     ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
     serverName: isIP(serverName) === 0 ? serverName : "",
@@ -60,6 +60,17 @@ export function clientTls(tls: TlsClientOptions, session: Uint8Array | undefined
     ...partialChain,
   };
 }
+
+/**
+ * A certificate without a chain, twice. BoringSSL extends a chain of one by the
+ * CAs above it, if they are among the trusted ones. It verifies them for that,
+ * and so does the server, at resumed handshakes too: 0.3 ms of CPU. The server
+ * has these CAs, and a repeated certificate costs nothing.
+ */
+const unextended = (cert: string): string =>
+  cert.indexOf(begin) === cert.lastIndexOf(begin) ? `${cert}\n${cert}` : cert;
+
+const begin = "-----BEGIN CERTIFICATE-----";
 
 export function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
   if (clientCa === undefined) return { cert, key };

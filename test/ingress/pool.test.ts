@@ -110,19 +110,23 @@ describe("createPool", () => {
     pool.close();
   });
 
-  test("dials two at a time", async () => {
+  test.each([
+    { dialMs: 5, atOnce: 2 },
+    { dialMs: 100, atOnce: 8 },
+  ])("dials $atOnce at a time if a dial takes $dialMs ms", async ({ dialMs, atOnce }) => {
     const gates: PromiseWithResolvers<Conn>[] = [];
-    const pool = poolOf({ ...usual, min: 5 }, () => {
+    const pool = poolOf({ ...usual, min: 30, max: 30 }, () => {
       const gate = Promise.withResolvers<Conn>();
       gates.push(gate);
       return gate.promise;
     });
     pool.prepare();
-    await pass(5);
-    expect(gates.length).toBe(2);
-    gates[0]?.resolve(fake());
-    await pass(5);
-    expect(gates.length).toBe(3);
+    for (let done = 0; done < 12; done += 1) {
+      await pass(dialMs);
+      gates.shift()?.resolve(fake());
+    }
+    await pass(0);
+    expect(gates.length).toBe(atOnce);
     pool.close();
   });
 
@@ -131,9 +135,9 @@ describe("createPool", () => {
     pool.prepare();
     await pass(5);
     pool.take();
-    await pass(20);
+    await pass(2);
     expect(made.length).toBe(8);
-    await pass(10);
+    await pass(5);
     expect(made.length).toBe(9);
     while (pool.take() !== undefined);
     await pass(0);
@@ -147,9 +151,9 @@ describe("createPool", () => {
     const pool = poolOf({ ...usual, min: 8 });
     pool.prepare();
     await pass(5);
-    for (let i = 0; i < 10; i += 1) {
+    for (let i = 0; i < 100; i += 1) {
       pool.take();
-      await pass(20);
+      await pass(2);
     }
     expect(made.length).toBeGreaterThan(8);
     pool.close();
