@@ -175,13 +175,14 @@ systemctl daemon-reload; systemctl restart ngrokd`);
 chapter(`${title}: its clock and its disk`, () => {
   test("a clock that is set 40 days ahead, and back, disturbs nothing", async () => {
     const registration = await vm.sh("cat /etc/ngrokd/operator_id");
+    const notices = "journalctl -u ngrokd -o cat | grep -c 'its clock was set' || true";
     for (const step of ["+40 days", "-40 days"]) {
+      const before = Number(await vm.sh(notices));
       await vm.sh(`date -s '${step}'`);
       await vm.serves("hello.demo");
       await vm.sh("ngrokd refresh");
       await vm.tells("^Serving 2 endpoints");
-      const noticed = "journalctl -u ngrokd -o cat -n 1 | grep 'its clock was set'";
-      await vm.until("it has noticed", noticed);
+      await vm.until("it has noticed", `test "$(${notices})" -gt ${before}`);
     }
     expect(await vm.sh("cat /etc/ngrokd/operator_id")).toBe(registration);
     expect(await vm.sh("ngrokd status | grep '^Daemon'")).not.toMatch(/up \d+ d/);
