@@ -245,10 +245,12 @@ stories("the DNS server beside other programs", () => {
       reason: "a wildcard needs dns.enabled: true, or its names in names.expand",
     });
     const on = { dns: { enabled: true, manage_resolv_conf: true } };
-    writeConfig(configFor(cloud, on));
-    expect((await ngrokd("plan")).out).toContain(
+    // Of a file that the daemon does not watch.
+    writeConfig(configFor(cloud, on), "/run/next.yml");
+    expect((await ngrokd("plan --config /run/next.yml")).out).toContain(
       "Resolver (/etc/resolv.conf):\n  + *.team.internal",
     );
+    writeConfig(configFor(cloud, on));
     await daemon.reload();
     const address = await until(
       "a name resolves",
