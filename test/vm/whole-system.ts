@@ -103,9 +103,11 @@ export async function startWholeSystem(
   removeLeftovers(cache);
   const folder = join(cache, `run-${process.pid}`);
   mkdirSync(folder);
+  // It throws if the tests' own files cannot be made: that is no lack of this host.
+  const share = makeShare(binary, folder, furnish);
   try {
     const image = imageFor(kind, cache, tell);
-    const [root, share] = [join(folder, "root.ext4"), makeShare(binary, folder, furnish)];
+    const root = join(folder, "root.ext4");
     must("cp", ["--sparse=always", join(image, "root.ext4"), root]);
     tell(`starting ${kind}`);
     const console = join(cache, "console.log");
