@@ -159,7 +159,7 @@ define sums
 	$(if $(MINISIGN_KEY),@.github/packaging/sign.sh '$(MINISIGN_KEY)' 'ngrokd $(version)' dist)
 endef
 
-$(packages): dist/man/ngrokd.1 $(cpus:%=dist/ngrokd-$(version)-linux-%.tar.gz) $(wildcard .github/packaging/* .github/packaging/debian/*)
+$(packages): $(cpus:%=dist/ngrokd-$(version)-linux-%.tar.gz) $(wildcard .github/packaging/* .github/packaging/debian/*)
 	@rm -f dist/.packages-*
 	@$(bun) .github/packaging/packages.ts $(version) $(commit_time) '$(CURDIR)/dist' $(cpus) > $@.new && mv $@.new $@
 

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { scripts } from "../../src/cli/completion-scripts.ts";
 import { configTemplate } from "../../src/config/template.ts";
@@ -52,9 +52,8 @@ export function layOut(release: Release, cpu: Cpu, folder: string, zsh: string):
   chmodSync(at(afterUpgradePath), 0o755);
   writeFileSync(at("etc/ngrokd/config.yml"), configTemplate(), { mode: 0o600 });
   chmodSync(join(folder, "etc/ngrokd"), 0o700);
-  const pages = join(release.dist, "man");
-  for (const page of readdirSync(pages))
-    copyFileSync(join(pages, page), at(`usr/share/man/man${page.at(-1)}/${page}`));
+  const pages = dirname(at("usr/share/man/man1/ngrokd.1"));
+  run(process.execPath, [join(import.meta.dirname, "man.ts"), pages, `${release.time}`]);
   writeFileSync(at("usr/share/bash-completion/completions/ngrokd"), scripts.bash);
   writeFileSync(at(`usr/share/zsh/${zsh}/_ngrokd`), scripts.zsh);
   writeFileSync(at("usr/share/fish/vendor_completions.d/ngrokd.fish"), scripts.fish);

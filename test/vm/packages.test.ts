@@ -10,9 +10,6 @@ import { binary, startWholeSystem } from "./whole-system.ts";
 // The life of the Debian package on a virtual machine. An RPM cannot be
 // installed on Debian; test/packages runs its scripts.
 
-/** The time of all files in the packages, in seconds since 1970. */
-const time = 1_700_000_000;
-
 const whole =
   Bun.which("dh") === null
     ? ({ kind: "none", reason: "install debhelper" } as const)
@@ -48,14 +45,12 @@ function makePackages(folder: string): void {
     copyFileSync(binary, join(dist, "program/ngrokd"));
     const program = join(dist, "program.tar.gz");
     must("tar", ["-C", join(dist, "program"), "-I", "gzip -1", "-cf", program, "ngrokd"]);
-    const pages = join(import.meta.dirname, "../../.github/packaging/man.ts");
-    must(process.execPath, [pages, join(dist, "man"), `${time}`]);
     for (const [name, version] of [
       ["first", "1.0.0"],
       ["next", "1.0.1"],
     ] as const) {
       copyFileSync(program, join(dist, `ngrokd-${version}-linux-x64.tar.gz`));
-      const deb = makeDeb({ version, time, dist }, "x64");
+      const deb = makeDeb({ version, time: 1_700_000_000, dist }, "x64");
       copyFileSync(deb, join(folder, `${name}.deb`));
     }
   } finally {
