@@ -103,7 +103,7 @@ export async function startWholeSystem(
   removeLeftovers(cache);
   const folder = join(cache, `run-${process.pid}`);
   mkdirSync(folder);
-  // It throws if the tests' own files cannot be made: that is no lack of this host.
+  // It throws if the tests' own files cannot be made. No host lacks those.
   const share = makeShare(binary, folder, furnish);
   try {
     const image = imageFor(kind, cache, tell);
