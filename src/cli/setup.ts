@@ -19,6 +19,7 @@ import { verdict } from "./doctor.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { findingsText } from "./findings-text.ts";
 import { usageError } from "./flags.ts";
+import { serviceArgs } from "./service/args.ts";
 import { askKey, giveKey, readStdin } from "./set-api-key.ts";
 import { untilServed } from "./wait.ts";
 
@@ -47,15 +48,7 @@ const setupArgs = {
     type: "boolean",
     description: "Start ngrokd now and at every boot; --no-service leaves it as it is",
   },
-  "group-add": {
-    type: "string",
-    valueHint: "user",
-    description: 'Let a user use the daemon without sudo, as a member of the group "ngrokd"',
-  },
-  "take-over": {
-    type: "boolean",
-    description: "Replace the service of the Go program named ngrokd; its unit is kept beside",
-  },
+  ...serviceArgs,
   user: {
     type: "boolean",
     description: "Without root, for this user alone: for `ngrokd exec` and `ngrokd connect`",

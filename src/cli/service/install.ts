@@ -1,4 +1,5 @@
 // cli/service/ has the commands of `ngrokd service`, one a file.
+
 import { exposedText } from "../../files/writers.ts";
 import { trustFolder } from "../../ingress/ngrok-ca.ts";
 import { resolverNeeds } from "../../machine/resolver/facts.ts";
@@ -16,6 +17,7 @@ import type { Manager } from "../../service/service-steps.ts";
 import { refuseExposed, serviceFacts } from "../../service/this-service.ts";
 import { command, type Io } from "../command.ts";
 import { confirm } from "../confirm.ts";
+import { serviceArgs } from "./args.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({
@@ -29,15 +31,7 @@ export default command({
       default: true,
       description: "Start it now; --no-start waits for the next boot",
     },
-    "group-add": {
-      type: "string",
-      valueHint: "user",
-      description: 'Let a user use the daemon without sudo, as a member of the group "ngrokd"',
-    },
-    "take-over": {
-      type: "boolean",
-      description: "Replace the service of the Go program named ngrokd; its unit is kept beside",
-    },
+    ...serviceArgs,
   },
   examples: [
     "sudo ngrokd service install",
