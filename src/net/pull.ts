@@ -62,8 +62,8 @@ export class PullConn<S> implements Conn {
   declare private known: Address | undefined;
 
   /**
-   * Unread bytes: one chunk, or the few that a runtime still delivers after
-   * pause().
+   * Unread bytes: a large chunk, or a few small ones, and those that a runtime
+   * still delivers after pause().
    */
   private inbox: Uint8Array[] | undefined;
   private reader: Waiter | undefined;
@@ -201,7 +201,7 @@ export class PullConn<S> implements Conn {
     }
     if (this.inbox === undefined) this.inbox = [bytes];
     else this.inbox.push(bytes);
-    if (!this.paused && this.refusal === undefined) {
+    if (!this.paused && this.refusal === undefined && isFull(this.inbox)) {
       this.paused = true;
       this.verbs.pause(this.socket);
     }
@@ -373,6 +373,15 @@ export class PullConn<S> implements Conn {
 }
 
 const nothing = new Uint8Array(0);
+
+/**
+ * Whether no more is to be read. The few bytes that a client sends before its
+ * endpoint is open do not stop the reading: to pause and to resume costs four
+ * system calls and two turns of Bun's event loop.
+ */
+const isFull = (inbox: readonly Uint8Array[]): boolean =>
+  inbox.length >= fewChunks || (inbox.at(-1)?.length ?? 0) > smallChunk;
+const [fewChunks, smallChunk] = [4, 4096];
 
 class PromisedBytes implements Waiter {
   private readonly settle = Promise.withResolvers<Uint8Array | null>();

@@ -117,16 +117,25 @@ describe("PullConn", () => {
     await conn.closed;
   });
 
-  test("pauses the socket with one unread chunk, and resumes it for a waiting read", () => {
+  test("pauses the socket with a large unread chunk, and resumes it for a read", () => {
     const { conn, socket } = fake();
-    conn.received(Uint8Array.of(1));
+    const large = new Uint8Array(5000);
+    conn.received(large);
     conn.received(Uint8Array.of(2));
     expect(socket.told).toEqual(["pause"]);
-    expect(conn.read()).toEqual(Uint8Array.of(1));
+    expect(conn.read()).toBe(large);
     expect(conn.read()).toEqual(Uint8Array.of(2));
     expect(socket.told).toEqual(["pause"]);
     expect(conn.read()).toBeInstanceOf(Promise);
     expect(socket.told).toEqual(["pause", "resume"]);
+  });
+
+  test("pauses the socket with the fourth of small unread chunks", () => {
+    const { conn, socket } = fake();
+    for (const byte of [1, 2, 3]) conn.received(Uint8Array.of(byte));
+    expect(socket.told).toEqual([]);
+    conn.received(Uint8Array.of(4));
+    expect(socket.told).toEqual(["pause"]);
   });
 });
 
@@ -206,7 +215,8 @@ describe("the end of a PullConn", () => {
 
   test("what the peer sent before it refused a write is read, then the reset", async () => {
     const { conn, socket } = fake();
-    conn.received(Uint8Array.of(7));
+    const first = new Uint8Array(5000).fill(7);
+    conn.received(first);
     socket.gone = true;
     expect(await codeOf(() => conn.write(Uint8Array.of(1)))).toBe("aborted");
     // The rest comes out of the kernel though nobody reads yet.
@@ -217,7 +227,7 @@ describe("the end of a PullConn", () => {
     conn.gone();
     const read = [await conn.read(), await conn.read()];
     expect({ read, after: await codeOf(() => conn.read()), told: socket.told }).toEqual({
-      read: [Uint8Array.of(7), Uint8Array.of(8)],
+      read: [first, Uint8Array.of(8)],
       after: "aborted",
       told: ["pause", "resume", "terminate"],
     });
