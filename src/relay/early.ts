@@ -1,4 +1,4 @@
-import { setTimeout } from "node:timers/promises";
+import { clearTimeout, setTimeout } from "node:timers";
 import type { Conn } from "../net/types.ts";
 
 /**
@@ -31,12 +31,9 @@ export function createEarlyBytes(client: Conn): EarlyBytes {
     async wait() {
       const here = client.readNow();
       if (here !== undefined) return client.unread(here);
-      const moment = new AbortController();
-      const late = setTimeout(momentMs, undefined, { signal: moment.signal }).catch(
-        () => undefined,
-      );
-      await Promise.race([first.promise, late]);
-      moment.abort();
+      const late = setTimeout(first.resolve, momentMs);
+      await first.promise;
+      clearTimeout(late);
     },
     came: first.resolve,
     take() {
