@@ -1,3 +1,4 @@
+import type { Signal } from "../model/abort.ts";
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
@@ -35,7 +36,7 @@ export interface IngressDialer {
    * A handshaken connection. Rejects as {@link Net.dial} does, or with the
    * signal's reason while it waits for its turn. Notes in `way` when TCP is up.
    */
-  dial(signal: AbortSignal, way?: { connected: number | undefined }): Promise<Conn>;
+  dial(signal: Signal, way?: { connected: number | undefined }): Promise<Conn>;
   /** Later handshakes resume no session from before. */
   discardSessions(): void;
   /** How many dials have begun. */
@@ -63,7 +64,7 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
   let trouble: NgrokdError | undefined;
 
   const dialNow = async (
-    signal: AbortSignal,
+    signal: Signal,
     way: { connected: number | undefined } | undefined,
   ): Promise<Conn> => {
     dials += 1;

@@ -2,6 +2,7 @@
  * ingress/ opens a TLS connection to ngrok's ingress for each connection of a
  * client, and names the endpoint on it. A pool keeps connections ready.
  */
+import type { Signal } from "../model/abort.ts";
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 import type { PodIdentity } from "./frame.ts";
@@ -20,7 +21,7 @@ export interface Ingress {
    */
   open(
     target: { host: string; port: number },
-    signal: AbortSignal,
+    signal: Signal,
     options?: OpenOptions,
   ): Promise<Opened>;
   /**

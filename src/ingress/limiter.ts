@@ -1,4 +1,4 @@
-import { onAbort } from "../model/abort.ts";
+import { onAbort, type Signal, throwIfAborted } from "../model/abort.ts";
 
 /** Runs at most `limit` pieces of work at once. The others wait in order. */
 export interface Limiter {
@@ -6,15 +6,15 @@ export interface Limiter {
    * Runs `work` at its turn. If a signal aborts earlier, the work leaves the
    * queue, and this rejects with the signal's reason.
    */
-  run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  run<T>(work: () => Promise<T>, signal?: Signal): Promise<T>;
 }
 
 export function createLimiter(limit: number): Limiter {
   let running = 0;
   const queue = new Set<() => void>();
 
-  const turn = (signal: AbortSignal | undefined): Promise<void> | void => {
-    signal?.throwIfAborted();
+  const turn = (signal: Signal | undefined): Promise<void> | void => {
+    throwIfAborted(signal);
     if (running < limit) {
       running += 1;
       return;

@@ -1,4 +1,5 @@
-import { isNgrokdError, type NgrokdError } from "../model/error.ts";
+import { Cancellation, cancellable, type Signal } from "../model/abort.ts";
+import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn } from "../net/types.ts";
 import { createDemand, type Demand } from "./demand.ts";
 import {
@@ -70,7 +71,7 @@ export interface PoolOptions {
    * A connection to the ingress, handshake done. Must end soon after the signal
    * aborts.
    */
-  readonly dial: (signal: AbortSignal) => Promise<Conn>;
+  readonly dial: (signal: Signal) => Promise<Conn>;
   /** Asked again at every decision. */
   readonly limits: () => PoolLimits;
   /** Milliseconds of a clock that does not jump. */
@@ -115,7 +116,7 @@ export function createPool(options: PoolOptions): Pool {
     dialMs: 20,
     patience: unlimited,
     setbacks: noSetbacks,
-    era: new AbortController(),
+    era: new Cancellation(),
     refillTimer: undefined,
     refillDue: 0,
     expiryTimer: undefined,
@@ -143,8 +144,8 @@ export function createPool(options: PoolOptions): Pool {
       scheduleRefill(state, refillDelayMs);
     },
     discard() {
-      state.era.abort();
-      state.era = new AbortController();
+      state.era.abort(discarded());
+      state.era = new Cancellation();
       for (const one of [...ready]) drop(state, one);
       state.patience = { ...state.patience, learnedMs: unlimited.learnedMs };
       state.setbacks = noSetbacks;
@@ -153,7 +154,7 @@ export function createPool(options: PoolOptions): Pool {
     prepare: () => scheduleRefill(state, 0),
     close() {
       state.isClosed = true;
-      state.era.abort();
+      state.era.abort(discarded());
       clearTimeout(state.refillTimer);
       clearTimeout(state.expiryTimer);
       for (const one of [...ready]) drop(state, one);
@@ -186,7 +187,7 @@ interface State {
   patience: Patience;
   setbacks: Setbacks;
   /** Aborts all dials when they are discarded. */
-  era: AbortController;
+  era: Cancellation;
   refillTimer: ReturnType<typeof setTimeout> | undefined;
   /** The latest time for the planned refill. */
   refillDue: number;
@@ -236,24 +237,41 @@ function refill(state: State): void {
 
 async function dialOne(state: State): Promise<void> {
   const { dial, now, random } = state.options;
-  const { signal } = state.era;
+  const { era } = state;
   const started = now();
   state.dialling += 1;
   try {
-    const conn = await dial(AbortSignal.any([signal, AbortSignal.timeout(dialLimitMs)]));
-    if (signal.aborted) return void conn.abort();
+    const conn = await withinLimit(dial, era);
+    if (era.aborted) return void conn.abort();
     state.dialMs = state.dialMs * 0.8 + (now() - started) * 0.2;
     state.setbacks = { ...state.setbacks, failures: 0 };
     keep(state, conn);
   } catch {
     // A client that needs a connection meets the same failure and reports it.
     // Here it only slows the next dial down.
-    if (!signal.aborted) state.setbacks = afterFailedDial(state.setbacks, now(), random());
+    if (!era.aborted) state.setbacks = afterFailedDial(state.setbacks, now(), random());
   } finally {
     state.dialling -= 1;
     refill(state);
   }
 }
+
+/** As `dial`, which has a limited time. */
+const withinLimit = (dial: PoolOptions["dial"], era: Signal): Promise<Conn> =>
+  cancellable(era, async (stop) => {
+    const late = setTimeout(
+      () => stop.abort(new DOMException("No answer in time", "TimeoutError")),
+      dialLimitMs,
+    );
+    try {
+      return await dial(stop);
+    } finally {
+      clearTimeout(late);
+    }
+  });
+
+const discarded = (): NgrokdError =>
+  new NgrokdError("cancelled", "The connections to the ingress were dropped");
 
 function keep(state: State, conn: Conn): void {
   const first = Promise.resolve(conn.read());

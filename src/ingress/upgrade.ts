@@ -1,4 +1,4 @@
-import { onAbort } from "../model/abort.ts";
+import { onAbort, type Signal, throwIfAborted } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
 import { isCut } from "../net/errors.ts";
 import type { Conn } from "../net/types.ts";
@@ -53,12 +53,12 @@ export interface UpgradeOptions {
 export async function upgrade(
   conn: Conn,
   target: { host: string; port: number },
-  signal: AbortSignal,
+  signal: Signal,
   { first, early, identity }: UpgradeOptions = {},
 ): Promise<Opened> {
   const unhook = onAbort(signal, () => conn.abort());
   try {
-    signal.throwIfAborted();
+    throwIfAborted(signal);
     const { host, port } = target;
     const request = encodeConnRequest({ host, port, ...(identity && { podIdentity: identity }) });
     const more = early?.();

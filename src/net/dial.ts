@@ -5,7 +5,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
-import { onAbort } from "../model/abort.ts";
+import { onAbort, type Signal } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
@@ -27,7 +27,7 @@ import {
  */
 export type Attempt<C> = (
   target: Address,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   connected: () => void,
 ) => Promise<C>;
 
@@ -37,7 +37,7 @@ export interface Dialer<S> {
   dial(
     target: Address,
     tls: TlsClientOptions | undefined,
-    signal: AbortSignal | undefined,
+    signal: Signal | undefined,
     connected: () => void,
   ): Promise<PullConn<S>>;
   /**
@@ -48,11 +48,11 @@ export interface Dialer<S> {
     target: Address,
     plain: PullConn<S>,
     tls: TlsClientOptions,
-    signal: AbortSignal | undefined,
+    signal: Signal | undefined,
     again: Again<S>,
   ): Promise<PullConn<S>>;
 }
-export type Again<S> = (signal: AbortSignal | undefined) => Promise<PullConn<S>>;
+export type Again<S> = (signal: Signal | undefined) => Promise<PullConn<S>>;
 
 /** {@link Net.dial} for every runtime. */
 export async function dialAny<S>(
@@ -108,7 +108,7 @@ function behindIt(said: string, cause: unknown): NgrokdError {
 async function dialThrough<S>(
   target: HostPort,
   via: ProxyServer,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   { dial }: Dialer<S>,
   silent: boolean,
 ) {
@@ -162,7 +162,7 @@ const real: Surroundings = {
  */
 export async function dialEach<C>(
   address: Address,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   attempt: Attempt<C>,
   around = real,
 ): Promise<C> {
@@ -176,7 +176,7 @@ export async function dialEach<C>(
 function race<C>(
   address: Address,
   targets: Address[],
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   attempt: Attempt<C>,
   { later }: Surroundings,
 ): Promise<C> {
@@ -234,7 +234,7 @@ function race<C>(
  */
 export function underSignal<T>(
   address: Address,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   work: Promise<T>,
   stop: () => void,
 ): Promise<T> {
@@ -250,7 +250,7 @@ export function underSignal<T>(
 
 async function targets(
   address: Address,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   around: Surroundings,
 ): Promise<Address[]> {
   if ("path" in address || isIP(address.host) !== 0) return [address];

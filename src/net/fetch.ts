@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from "node:http";
 import { type Duplex, pipeline, Readable, type Transform } from "node:stream";
 import * as tls from "node:tls";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
-import { onAbort } from "../model/abort.ts";
+import { abortSignalOf, onAbort } from "../model/abort.ts";
 import type { HostPort } from "../model/host-port.ts";
 import { type ProxyRules, proxyForUrl } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
@@ -42,7 +42,7 @@ export function createFetch(
 
   const send = (url: string, init: RequestInit): Promise<Response> =>
     watchingResolver(lookedUp(new URL(url), rules), init.signal ?? undefined, patience, (signal) =>
-      sendNow(url, { ...init, signal }),
+      sendNow(url, { ...init, ...(signal && { signal: abortSignalOf(signal) }) }),
     );
   const sendNow = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);

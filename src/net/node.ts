@@ -8,6 +8,7 @@ import * as net from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
+import { cancellable, type Signal } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { StreamTail } from "../model/stream-tail.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
@@ -176,7 +177,7 @@ async function secure(
   target: Address,
   plain: Plain,
   options: TlsClientOptions,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   again: Again<Handle>,
 ): Promise<Plain> {
   const identity = ownIdentity(target, plain, options);
@@ -207,7 +208,7 @@ async function secure(
 function dialPlain(
   descriptors: DescriptorAccount,
   target: Address,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   up?: () => void,
 ): Promise<Plain> {
   if (!descriptors.take("dial")) {
@@ -247,7 +248,7 @@ function handshake(
   target: Address,
   plain: Plain,
   options: tls.ConnectionOptions,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<tls.TLSSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
   const secured = tls.connect(options);
@@ -264,25 +265,28 @@ function handshake(
 async function look(
   target: Address,
   options: TlsClientOptions,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   again: Again<Handle>,
 ): Promise<tls.PeerCertificate | undefined> {
-  const limit = AbortSignal.timeout(lookLimit);
-  const within = signal === undefined ? limit : AbortSignal.any([signal, limit]);
-  try {
-    const plain = await again(within);
-    const insecurely = {
-      ...verification({ ...options, insecureSkipVerify: true }),
-      socket: streamOver(plain).below,
-    };
-    const secured = handshake(target, plain, insecurely, within);
-    return await secured
-      .then((socket) => socket.getPeerCertificate(true))
-      .finally(() => plain.abort());
-  } catch {
-    // The caller reports the failure without the certificate.
-    return undefined;
-  }
+  return await cancellable(signal, async (within) => {
+    const limit = setTimeout(() => within.abort(undefined), lookLimit);
+    try {
+      const plain = await again(within);
+      const insecurely = {
+        ...verification({ ...options, insecureSkipVerify: true }),
+        socket: streamOver(plain).below,
+      };
+      const secured = handshake(target, plain, insecurely, within);
+      return await secured
+        .then((socket) => socket.getPeerCertificate(true))
+        .finally(() => plain.abort());
+    } catch {
+      // The caller reports the failure without the certificate.
+      return undefined;
+    } finally {
+      clearTimeout(limit);
+    }
+  });
 }
 
 /**

@@ -3,10 +3,12 @@
  * dial share one deadline, so a parallel question shows which of them is
  * silent.
  */
+
 import { getServers } from "node:dns";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
+import { cancellable, type Signal } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 
@@ -65,27 +67,31 @@ export interface Patience {
  */
 export async function watchingResolver<T>(
   host: string,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   { askAfterMs, silenceMs }: Patience,
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signal: Signal | undefined) => Promise<T>,
   look?: Look,
 ): Promise<T> {
-  const stop = new AbortController();
+  if (isIP(host) !== 0) return await work(signal);
+  let silence: NgrokdError | undefined;
   let question: Question | undefined;
-  let timer = setTimeout(() => {
-    const asked = askResolver(host, look);
-    question = asked;
-    timer = setTimeout(() => {
-      if (asked.pending) stop.abort(resolverSilent(host));
-    }, silenceMs);
-  }, askAfterMs);
-  try {
-    const signals = signal === undefined ? [stop.signal] : [signal, stop.signal];
-    return await work(AbortSignal.any(signals));
-  } catch (error) {
-    if (stop.signal.aborted) throw stop.signal.reason;
-    throw isNgrokdError(error, "timeout") && question?.pending ? resolverSilent(host) : error;
-  } finally {
-    clearTimeout(timer);
-  }
+  return await cancellable(signal, async (stop) => {
+    let timer = setTimeout(() => {
+      const asked = askResolver(host, look);
+      question = asked;
+      timer = setTimeout(() => {
+        if (!asked.pending) return;
+        silence = resolverSilent(host);
+        stop.abort(silence);
+      }, silenceMs);
+    }, askAfterMs);
+    try {
+      return await work(stop);
+    } catch (error) {
+      if (silence !== undefined) throw silence;
+      throw isNgrokdError(error, "timeout") && question?.pending ? resolverSilent(host) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  });
 }

@@ -6,6 +6,7 @@
  */
 
 import type { NetlinkReply } from "../linux/netlink.ts";
+import type { Signal } from "../model/abort.ts";
 import type { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
@@ -273,7 +274,7 @@ export interface DialOptions {
    * The deadline and the cancel of the whole dial, TLS handshake included. An
    * abort rejects with the signal's NgrokdError reason, or `cancelled`.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: Signal | undefined;
   /** Called when the target is reached, before TLS. It must not throw. */
   readonly connected?: (() => void) | undefined;
 }

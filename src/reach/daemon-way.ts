@@ -1,6 +1,7 @@
 import { askDaemon, openStream } from "../control/client.ts";
 import { streamCommand, streamSchema } from "../control/protocol.ts";
 import { listSchema } from "../desk/reply-schemas.ts";
+import { abortSignalOf } from "../model/abort.ts";
 import { type Bindings, bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -60,7 +61,7 @@ export async function openDaemonWay(options: DaemonWayOptions): Promise<Way | un
     async open({ host, port }, signal) {
       const request = { command: streamCommand, args: [`${host}:${port}`, ...args] };
       try {
-        const { data, conn } = await openStream(net, socket, request, signal);
+        const { data, conn } = await openStream(net, socket, request, abortSignalOf(signal));
         const { endpoint_id: endpointId, proto, notices } = streamSchema.parse(data);
         const framed = new FramedConn(conn);
         framed.begin();

@@ -6,6 +6,7 @@ import type { Ingress } from "../ingress/ingress.ts";
 import { inShort, noticesText } from "../ingress/notices.ts";
 import { describeTlsFailure } from "../ingress/tls-failure.ts";
 import type { Opened } from "../ingress/upgrade.ts";
+import { Cancellation, throwIfAborted } from "../model/abort.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -278,7 +279,7 @@ async function open(
   { ingress, openTimeoutMs }: ForwardDeps,
   { early, way, identity }: Opening,
 ): Promise<Opened | { kind: "left" }> {
-  const attempt = new AbortController();
+  const attempt = new Cancellation();
   const timer = setTimeout(() => {
     attempt.abort(
       new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`),
@@ -290,11 +291,10 @@ async function open(
   });
   try {
     await early?.wait();
-    attempt.signal.throwIfAborted();
-    return await ingress.open(binding, attempt.signal, { early: early?.take, way, identity });
+    throwIfAborted(attempt);
+    return await ingress.open(binding, attempt, { early: early?.take, way, identity });
   } catch (error) {
-    if (error === attempt.signal.reason && isNgrokdError(error, "cancelled"))
-      return { kind: "left" };
+    if (error === attempt.reason && isNgrokdError(error, "cancelled")) return { kind: "left" };
     throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
   } finally {
     clearTimeout(timer);

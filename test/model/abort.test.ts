@@ -1,5 +1,12 @@
 import { describe, expect, mock, test } from "bun:test";
-import { onAbort, unlessAborted } from "../../src/model/abort.ts";
+import {
+  abortSignalOf,
+  Cancellation,
+  cancellable,
+  onAbort,
+  throwIfAborted,
+  unlessAborted,
+} from "../../src/model/abort.ts";
 
 describe("onAbort", () => {
   test("calls the listener once when the signal aborts", () => {
@@ -70,5 +77,65 @@ describe("unlessAborted", () => {
     await unlessAborted(Promise.resolve(), signal);
     await Promise.resolve();
     expect(removed).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe("a Cancellation", () => {
+  test("calls its listeners once, in order, and keeps the first reason", () => {
+    const called: string[] = [];
+    const own = new Cancellation();
+    onAbort(own, () => called.push("first"));
+    onAbort(own, () => called.push("second"));
+    onAbort(own, () => called.push("taken away"))();
+    own.abort("a reason");
+    own.abort("another");
+    expect(called).toEqual(["first", "second"]);
+    expect(own.reason).toBe("a reason");
+    onAbort(own, () => called.push("at once"));
+    expect(called).toEqual(["first", "second", "at once"]);
+  });
+
+  test("is thrown by its reason, and only after an abort", () => {
+    const own = new Cancellation();
+    expect(() => throwIfAborted(own)).not.toThrow();
+    expect(() => throwIfAborted(undefined)).not.toThrow();
+    own.abort(new Error("a reason"));
+    expect(() => throwIfAborted(own)).toThrow("a reason");
+  });
+
+  test("passes its abort on to an AbortSignal, which stays what it is", () => {
+    const own = new Cancellation();
+    const signal = abortSignalOf(own);
+    expect(signal.aborted).toBe(false);
+    own.abort("a reason");
+    expect({ aborted: signal.aborted, reason: signal.reason }).toEqual({
+      aborted: true,
+      reason: "a reason",
+    });
+    expect(abortSignalOf(signal)).toBe(signal);
+  });
+});
+
+describe("cancellable", () => {
+  test("aborts its work with the signal, and by itself", async () => {
+    const outer = new Cancellation();
+    const work = cancellable(outer, (own) => unlessAborted(new Promise<never>(() => {}), own));
+    outer.abort("of the signal");
+    expect(await work.catch((reason: unknown) => reason)).toBe("of the signal");
+    const other = cancellable(undefined, async (own) => {
+      own.abort("by itself");
+      throwIfAborted(own);
+    });
+    expect(await other.catch((reason: unknown) => reason)).toBe("by itself");
+  });
+
+  test("leaves no listener behind", async () => {
+    const outer = new Cancellation();
+    let kept: Cancellation | undefined;
+    await cancellable(outer, async (own) => {
+      kept = own;
+    });
+    outer.abort("late");
+    expect(kept?.aborted).toBe(false);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createDialer } from "../../src/ingress/last-address.ts";
+import { onAbort, type Signal } from "../../src/model/abort.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { lookupFailed } from "../../src/net/errors.ts";
 import { lookedUp } from "../../src/net/fetch.ts";
@@ -15,10 +16,8 @@ const never = (): Promise<never> => new Promise(() => undefined);
 const at = { host: "ingress.test", port: 443 };
 
 /** Work that ends only with its signal. */
-const untilAborted = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) =>
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
-  );
+const untilAborted = (signal: Signal | undefined): Promise<never> =>
+  new Promise((_, reject) => onAbort(signal, () => reject(signal?.reason)));
 const failure = (work: Promise<unknown>): Promise<Error> =>
   work.then(
     () => new Error("expected a failure"),
