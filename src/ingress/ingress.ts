@@ -6,6 +6,7 @@ import type { Signal } from "../model/abort.ts";
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 import type { PodIdentity } from "./frame.ts";
+import { createHeaders, type Target } from "./headers.ts";
 import { createIngressDialer, type IngressSettings } from "./ingress-dialer.ts";
 import { hangsUp, refusedUs } from "./ingress-errors.ts";
 import { createPool, type Pool, type PoolLimits } from "./pool.ts";
@@ -19,11 +20,7 @@ export interface Ingress {
    * If `early` returned bytes, they are lost with a failed connection, and
    * nothing is tried again. Notes its steps in `way`.
    */
-  open(
-    target: { host: string; port: number },
-    signal: Signal,
-    options?: OpenOptions,
-  ): Promise<Opened>;
+  open(target: Target, signal: Signal, options?: OpenOptions): Promise<Opened>;
   /**
    * Drops ready connections and sessions. Call it when the settings or the
    * network have changed.
@@ -96,6 +93,7 @@ export function createIngress(
   limits: () => PoolLimits = () => noPool,
 ): Ingress {
   const dialer = createIngressDialer(net, settings);
+  const headers = createHeaders();
   const count = { hits: 0, misses: 0, retries: 0 };
   const pool = createPool({ dial: dialer.dial, limits });
   /** Whether the latest request got a response. */
@@ -112,20 +110,19 @@ export function createIngress(
 
   return {
     async open(target, signal, { early: takeEarly, way, identity } = {}) {
-      let gone = false;
-      const early =
-        takeEarly &&
-        (() => {
-          const bytes = takeEarly();
-          gone = bytes !== undefined;
-          return bytes;
-        });
+      const sent = { early: false };
+      const early = takeEarly && noting(takeEarly, sent);
       const ready = pool.take();
       if (ready !== undefined) {
         if (way !== undefined) reach(way, "pool");
         try {
           const { first } = ready;
-          const opened = await upgrade(ready.conn, target, signal, { first, early, identity });
+          const opened = await upgrade(ready.conn, target, signal, {
+            headers,
+            first,
+            early,
+            identity,
+          });
           count.hits += 1;
           answered = true;
           return opened;
@@ -133,7 +130,7 @@ export function createIngress(
           if (signal.aborted || isNgrokdError(error, "protocol")) throw error;
           pool.provedDead(ready);
           // The ingress may have handed the client's bytes on.
-          if (gone) throw error;
+          if (sent.early) throw error;
           count.retries += 1;
         }
       }
@@ -142,7 +139,7 @@ export function createIngress(
       if (way !== undefined) reach(way, "dial");
       pool.reached();
       try {
-        const opened = await upgrade(conn, target, signal, { early, identity });
+        const opened = await upgrade(conn, target, signal, { headers, early, identity });
         answered = true;
         return opened;
       } catch (error) {
@@ -183,6 +180,15 @@ function hangUpTrouble(
   if (isNgrokdError(error, "tls")) return refusedUs(error);
   return times < hangUpsThatCount || answered ? undefined : hangsUp(error);
 }
+
+/** Notes in `sent` whether there were early bytes. */
+const noting =
+  (take: Early, sent: { early: boolean }): Early =>
+  () => {
+    const bytes = take();
+    sent.early = bytes !== undefined;
+    return bytes;
+  };
 
 function reach(way: Way, from: "pool" | "dial"): void {
   way.from = from;

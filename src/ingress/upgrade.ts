@@ -2,12 +2,8 @@ import { onAbort, type Signal, throwIfAborted } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
 import { isCut } from "../net/errors.ts";
 import type { Conn } from "../net/types.ts";
-import {
-  createFrameReader,
-  decodeConnResponse,
-  encodeConnRequest,
-  type PodIdentity,
-} from "./frame.ts";
+import { createFrameReader, type PodIdentity } from "./frame.ts";
+import { freshHeaders, type Headers, type Target } from "./headers.ts";
 import { explained, unknownCertificate } from "./ingress-errors.ts";
 
 /**
@@ -37,6 +33,8 @@ export type Opened =
 export type Early = () => Uint8Array | undefined;
 
 export interface UpgradeOptions {
+  /** Default: nothing is kept. */
+  readonly headers?: Headers;
   readonly first?: Promise<Uint8Array | null>;
   readonly early?: Early | undefined;
   readonly identity?: PodIdentity | undefined;
@@ -52,19 +50,18 @@ export interface UpgradeOptions {
  */
 export async function upgrade(
   conn: Conn,
-  target: { host: string; port: number },
+  target: Target,
   signal: Signal,
-  { first, early, identity }: UpgradeOptions = {},
+  { headers = freshHeaders, first, early, identity }: UpgradeOptions = {},
 ): Promise<Opened> {
   const unhook = onAbort(signal, () => conn.abort());
   try {
     throwIfAborted(signal);
-    const { host, port } = target;
-    const request = encodeConnRequest({ host, port, ...(identity && { podIdentity: identity }) });
+    const request = headers.request(target, identity);
     const more = early?.();
     await conn.write(more === undefined ? request : Buffer.concat([request, more]));
     const { payload, rest } = await readFrame(conn, first);
-    const reply = decodeConnResponse(payload);
+    const reply = headers.reply(target, payload);
     if (!reply.ok)
       throw new NgrokdError(
         "protocol",
