@@ -46,7 +46,7 @@ export default command({
     }
     const words = rawArgs.includes("--") ? rawArgs.slice(rawArgs.indexOf("--") + 1) : [];
     const [name] = words;
-    if (name === undefined) throw usageError("Missing the command, behind --", ["exec"]);
+    if (name === undefined) throw usageError("Missing the command after --", ["exec"]);
     if (args.net !== "none" && args.net !== "proxy")
       throw usageError(`The flag --net takes none or proxy, not ${quote(args.net)}`, ["exec"]);
     const program = programOf(name, io.env.PATH ?? "");

@@ -24,7 +24,7 @@ import { archiveOf, type Entry, redactor } from "./support-archive.ts";
 
 export default command({
   name: "support",
-  description: "Write one archive for a report, without secrets, and say what is in it",
+  description: "Write one archive for a report, without secrets, and list its content",
   args: {
     output: {
       type: "string",

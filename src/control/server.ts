@@ -200,7 +200,9 @@ async function listen(
     return await net.listen({ path: birthplace }, onConn);
   } catch (error) {
     const code = isNgrokdError(error, "permission") ? "permission" : "state";
-    throw new NgrokdError(code, `Cannot open the control socket "${path}": ${reasonOf(error)}`, {
+    // The error names the birthplace, which is no path that the user knows.
+    const reason = code === "permission" ? "permission denied" : reasonOf(error);
+    throw new NgrokdError(code, `Cannot open the control socket "${path}": ${reason}`, {
       cause: error,
       hint:
         code === "permission"

@@ -31,7 +31,7 @@ export function examinationOf({ options: { net }, settings }: Pick<Parts, "optio
     const question = parseQuestion(name);
     if (!question.ok)
       throw new NgrokdError("usage", `Cannot follow this name: ${question.reason}`, {
-        hint: "`ngrokd list` shows the names there are",
+        hint: "`ngrokd list` shows the names",
       });
     const ways = await why.explain(question.value, place);
     return { findings: ways.flatMap(({ subject, steps }) => steps.map((s) => shown(s, subject))) };

@@ -206,6 +206,8 @@ export function fileError(action: string, cause: unknown): NgrokdError {
 }
 
 function hintFor(errno: string, cause: unknown): { hint?: string } {
+  if (errno === "ENOSPC" || errno === "EDQUOT")
+    return { hint: "make room there (`df` shows how full it is), then try again" };
   if (errno === "EBUSY" || errno === "EROFS")
     return { hint: "if it is mounted, as in a container, mount its folder instead, and writable" };
   if (process.getuid?.() !== 0 || (errno !== "EACCES" && errno !== "EPERM")) return {};
