@@ -5,9 +5,10 @@ import { NgrokdError } from "../model/error.ts";
 import type { Parts } from "./parts.ts";
 
 /**
- * The doctor as the daemon runs it: with its rights, and by its own socket.
- * The code is loaded when somebody asks. There is one examination at a time;
- * whoever asks for the same meanwhile gets its result.
+ * The doctor inside the daemon: it has the daemon's rights, and uses the
+ * daemon's socket. The code is loaded at the first question. There is one
+ * examination at a time, and a second question for the same name gets the same
+ * result.
  */
 export function examinationOf({ options: { net }, settings }: Pick<Parts, "options" | "settings">) {
   const running = new Map<string, Promise<Findings>>();

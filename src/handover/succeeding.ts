@@ -111,7 +111,7 @@ async function follow(
       if (report !== undefined) onTraffic(report);
     }
   } catch {
-    // Its end, in whatever way, is no concern of its successor.
+    // The successor goes on, however the predecessor ends.
   }
   onTraffic({ kind: "traffic", open: 0, meters: {} });
 }

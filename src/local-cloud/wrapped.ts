@@ -13,7 +13,7 @@ export function wrapped(
     closeWrite,
     remote: conn.remote,
     local: conn.local,
-    // Only read() knows what comes first.
+    // A wrapper may change the bytes, and does so in read() only.
     readNow: () => undefined,
     unread: (bytes) => conn.unread(bytes),
     peer: conn.peer,

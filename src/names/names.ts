@@ -182,7 +182,10 @@ async function look(
   return here;
 }
 
-/** Drops what the assignment says too, and what nobody asks about. */
+/**
+ * Drops the names that the assignment has anyway, and those that are no longer
+ * listed.
+ */
 function forget({ found, listed, assignment }: State): void {
   const kept = assignment();
   for (const [subject, { standing, settled }] of found) {

@@ -17,7 +17,10 @@ export interface Ephemeral {
   readonly folder: string;
   /** The folder is no longer marked as in use. */
   close(): void;
-  /** The same after a failure. Without an account nobody else deletes it. */
+  /**
+   * The same after a failure. A folder without an account is removed, since no
+   * later run can use it.
+   */
   abandon(): Promise<void>;
 }
 

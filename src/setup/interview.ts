@@ -14,8 +14,8 @@ export const answersFor = (facts: Facts, wishes: Wishes): Answers => ({
 });
 
 /**
- * Asks for what the command line left open and is missing on this machine. With
- * `all` it also asks about what has been set up.
+ * Asks for the answers that neither the command line nor this machine has. With
+ * `all` it asks for all.
  */
 export async function interview(
   ask: Ask,

@@ -39,7 +39,7 @@ export interface Plan {
   readonly changes: readonly Change[];
   /** Dangers, and problems of what is there. */
   readonly warnings: readonly string[];
-  /** What else one should know before the answer. */
+  /** Facts that the user should know before the answer. */
   readonly notes: readonly string[];
 }
 

@@ -23,7 +23,7 @@ export interface Web {
   readonly trouble: string;
   /** Starts it if there is an address. Never rejects. */
   start(): Promise<void>;
-  /** Tries again what {@link start} could not. Never rejects. */
+  /** Tries to listen again if {@link start} failed. Never rejects. */
   retry(): Promise<void>;
   /** The address in the settings has changed. Never rejects. */
   move(): Promise<void>;

@@ -296,7 +296,7 @@ function hasSelinux(): boolean {
   try {
     return existsSync("/sys/fs/selinux/enforce");
   } catch {
-    // Deno lets nobody look there without all rights.
+    // Deno allows this look only with all rights.
     return true;
   }
 }
