@@ -208,7 +208,10 @@ export function fileError(action: string, cause: unknown): NgrokdError {
 function hintFor(errno: string, cause: unknown): { hint?: string } {
   if (errno === "ENOSPC" || errno === "EDQUOT")
     return { hint: "make room there (`df` shows how full it is), then try again" };
-  if (errno === "EROFS") return { hint: "make this file system writable, or use another path" };
+  if (errno === "EROFS")
+    return {
+      hint: "make this file system writable, or use another path; if it is a mount, mount its folder instead",
+    };
   if (errno === "EBUSY")
     return { hint: "if the file is a mount, as in a container, mount its folder instead" };
   if (process.getuid?.() !== 0 || (errno !== "EACCES" && errno !== "EPERM")) return {};
