@@ -1,6 +1,8 @@
 /** The side of the daemon that its clients see. */
+
+import type { Taker } from "../control/answering.ts";
 import { streamCommand } from "../control/protocol.ts";
-import type { ControlOptions, Taker } from "../control/server.ts";
+import type { ControlOptions } from "../control/server.ts";
 import { createDispatch, runOperation } from "../desk/dispatch.ts";
 import { createFeed } from "../desk/feed.ts";
 import type { Desk, DeskProfile } from "../desk/handlers.ts";
