@@ -22,6 +22,8 @@ export interface RelayOptions {
   readonly settings?: { readonly [group: string]: object };
   /** Called when its process has started. */
   readonly started?: (pid: number) => void;
+  /** Nothing is asked of it before this settles: an answer takes its time. */
+  readonly quietUntil?: Promise<unknown> | undefined;
 }
 
 /**
@@ -51,7 +53,7 @@ let started = 0;
 export async function startRelay(
   folder: string,
   binary: string,
-  { url, ingressPort, others = [], settings = {}, started: onStart }: RelayOptions,
+  { url, ingressPort, others = [], settings = {}, started: onStart, quietUntil }: RelayOptions,
 ): Promise<Relay> {
   started += 1;
   const home = join(folder, `ngrokd-${started}`);
@@ -93,6 +95,7 @@ export async function startRelay(
   onStart?.(running.pid);
   const ask = (command: string): Promise<unknown> => askDaemon(bunNet, socket, { command });
   const status = async (): Promise<Status> => statusSchema.parse(await ask("status"));
+  await quietUntil;
   await until(`ngrokd-${started} serves`, async () => {
     const seen = await status().catch((error) => {
       if (!isNgrokdError(error, "not-running")) throw error;
