@@ -8,7 +8,7 @@ import {
   openDoor,
   openEndpointDoor,
   parseListen,
-} from "../reach/doors.ts";
+} from "../reach/local-doors.ts";
 import { pacText } from "../reach/pac.ts";
 import { type ProxyOptions, proxyReceiver } from "../reach/proxy.ts";
 import { findBinding, type Named, namedEndpoint } from "../reach/reach.ts";

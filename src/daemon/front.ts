@@ -9,7 +9,7 @@ import type { Desk, DeskProfile } from "../desk/handlers.ts";
 import type { Health } from "../desk/health-life.ts";
 import type { Memory } from "../desk/remembering.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
-import type { ApiDeps } from "../web/api.ts";
+import type { ApiDeps } from "../web/http-api.ts";
 import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import { reloadUnlessStopping } from "./apply.ts";

@@ -2,7 +2,7 @@ import { replySchema } from "../control/protocol.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import type { Held } from "./handover.ts";
-import { linesOf, writeLine } from "./lines.ts";
+import { linesOf, writeLine } from "./json-lines.ts";
 import {
   descriptorsCommand,
   type EstateFacts,

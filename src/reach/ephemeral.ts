@@ -10,7 +10,7 @@ import { fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts"
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
-import { identityIn } from "./place.ts";
+import { identitySettings } from "./place.ts";
 
 /** A folder for the identity of one run. */
 export interface Ephemeral {
@@ -86,7 +86,7 @@ export async function sweepEphemeral(
  * cannot be asked, the folder stays for the next run.
  */
 export async function deleteForGood(api: Api | undefined, folder: string, log: Log): Promise<void> {
-  const paths = identityPaths(identityIn(folder));
+  const paths = identityPaths(identitySettings(folder));
   try {
     const signal = AbortSignal.timeout(deleteMs);
     const id = await savedOperatorId(paths);
