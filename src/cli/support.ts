@@ -30,7 +30,7 @@ export default command({
       type: "string",
       alias: "o",
       valueHint: "file",
-      description: "The archive, which must not exist; else one in this folder",
+      description: "The archive to write, a new file; default: one in this folder",
     },
   },
   examples: ["sudo ngrokd support", "sudo ngrokd support --output /tmp/ngrokd-report.tar.gz"],

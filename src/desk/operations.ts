@@ -111,7 +111,7 @@ export const operations = {
       host: hostHelp,
       state: "Only those that are open, or that have ended",
       limit: "The most connections of the reply; 100 if it is not given",
-      before: "Only older ones than this `id`",
+      before: "Only connections older than this one `id`",
     },
     reply: connectionsSchema,
     patienceMs: short,

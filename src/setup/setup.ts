@@ -49,7 +49,7 @@ export interface SetupOptions {
   readonly keyFile: string | undefined;
   /** The key is saved without a question to ngrok. */
   readonly offline: boolean;
-  /** Keep a broken configuration beside, and begin with a new one. */
+  /** Move a broken configuration aside, and begin with a new one. */
   readonly setAside: boolean;
   /** Only show the plan. */
   readonly dryRun: boolean;
