@@ -9,8 +9,8 @@ declare const NGROKD_COMMIT: string | undefined;
 export const version: string = manifest.version;
 
 /**
- * The git commit that was built, 12 hex digits, with `-dirty` where files
- * differed from it; empty from source and outside git.
+ * The git commit of the build, 12 hex digits, with `-dirty` if files had
+ * changed.
  */
 export const commit: string = typeof NGROKD_COMMIT === "string" ? NGROKD_COMMIT : "";
 

@@ -100,7 +100,7 @@ test("docs/protocol.md names every command of the control socket", () => {
 });
 
 test("docs/usage.md says of every setting when a change of it counts", () => {
-  const [, table = ""] = textOf("docs/usage.md").split("| setting | counts |");
+  const [, table = ""] = textOf("docs/usage.md").split("| setting | takes effect |");
   const rows = (table.split("\n\n")[0] ?? "")
     .split("\n")
     .map((line) => line.split("|").map((cell) => cell.trim()));

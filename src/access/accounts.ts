@@ -49,8 +49,8 @@ const numberIn = (text: string): number | undefined =>
 
 /**
  * Pure: the rules with the numbers of their users. `unknown` has a sentence for
- * each user or group that this machine does not have. Such a name lets nobody
- * in.
+ * each user or group that this machine does not have. A rule admits no client
+ * for such a name.
  */
 export function rulesOf(
   written: readonly WrittenRule[],

@@ -58,7 +58,7 @@ const stampOf = (files: AccountFiles): string =>
     })
     .join(" ");
 
-/** Without its file nobody has a name. */
+/** A missing file counts as empty, so no user has a name. */
 function textOf(path: string): string {
   try {
     return readFileSync(path, "utf8");

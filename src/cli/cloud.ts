@@ -44,7 +44,7 @@ export default command({
     "ca-file": {
       type: "string",
       valueHint: "file",
-      description: "Where to write the ingress's CA (default: a temporary file)",
+      description: "The file for the ingress's CA (default: a temporary file)",
     },
     "cert-lifetime": {
       type: "string",

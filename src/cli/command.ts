@@ -67,7 +67,7 @@ export const profileArg = {
 /** For commands that may reach the ingress without a daemon. */
 export const ownWayArgs = {
   ephemeral: { type: "boolean", description: "Use an identity for this run alone" },
-  own: { type: "boolean", description: "Use an own identity even if a daemon runs" },
+  own: { type: "boolean", description: "Use an identity of your own even if a daemon runs" },
   ca: { type: "string", valueHint: "file", description: "An additional CA for the ingress" },
 } as const satisfies ArgsDef;
 

@@ -141,7 +141,7 @@ export const commands: Tree = {
     },
   },
   containers: {
-    description: "Print what makes the served names work in a container",
+    description: "Print options with which a container reaches the served names",
     of: from(() => import("./containers.ts")),
   },
   connect: {

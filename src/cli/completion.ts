@@ -1,9 +1,10 @@
 import { basename } from "node:path";
+import { NgrokdError } from "../model/error.ts";
+import { quote } from "../model/parsed.ts";
 import { type Candidate, candidatesFor } from "./candidates.ts";
 import { type Command, command, type Io, type Tree } from "./command.ts";
 import { type Shell, scripts } from "./completion-scripts.ts";
 import { daemonAt } from "./daemon-socket.ts";
-import { usageError } from "./flags.ts";
 
 const shells = Object.keys(scripts) as Shell[];
 
@@ -33,8 +34,9 @@ export const completion = (tree: Tree): Command =>
       const shell = args.shell ?? basename(io.env.SHELL ?? "");
       const known = shells.find((one) => one === shell);
       if (known === undefined) {
-        const which = args.shell === undefined ? "Name the shell" : `Unknown shell "${shell}"`;
-        throw usageError(`${which}: ${shells.join(", ")}`, ["completion"]);
+        const fault =
+          args.shell === undefined ? "Missing the shell" : `Unknown shell ${quote(shell)}`;
+        throw new NgrokdError("usage", fault, { hint: `it is one of: ${shells.join(", ")}` });
       }
       io.say.result({ shell: known, script: scripts[known] }, scripts[known].trimEnd());
       return undefined;

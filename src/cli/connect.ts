@@ -8,7 +8,7 @@ import {
   openDoor,
   openEndpointDoor,
   parseListen,
-} from "../reach/doors.ts";
+} from "../reach/local-doors.ts";
 import { pacText } from "../reach/pac.ts";
 import { type ProxyOptions, proxyReceiver } from "../reach/proxy.ts";
 import { findBinding, type Named, namedEndpoint } from "../reach/reach.ts";
@@ -99,7 +99,7 @@ export default command({
   },
 });
 
-/** Pure: what the end of a run waits for. */
+/** Pure: the text that a terminal shows while a run ends. */
 export const endText = (ephemeral = false): string =>
   ephemeral ? "Deleting this run's operator at ngrok" : "Waiting for open connections";
 
@@ -157,7 +157,7 @@ function placeOf(flag: string, text: string): HostPort {
   });
 }
 
-/** Notices of a stream between programs would only disturb. */
+/** With --stdio, a notice would only disturb the two programs. */
 const quiet = (say: Say): Say => ({ ...say, note: () => undefined });
 
 async function overStdio({ way }: Session, { endpoints }: Wishes, { stop }: Io): Promise<void> {

@@ -16,9 +16,22 @@ export default command({
       valueHint: "host",
       description: "Only this endpoint: its host name, or host:port",
     },
-    state: { type: "string", valueHint: "state", description: "Only those open, or ended" },
-    limit: { type: "string", valueHint: "n", default: "100", description: "At most so many" },
-    before: { type: "string", valueHint: "id", description: "Only older ones than this" },
+    state: {
+      type: "string",
+      valueHint: "state",
+      description: "Only connections in this state: open, or ended",
+    },
+    limit: {
+      type: "string",
+      valueHint: "n",
+      default: "100",
+      description: "The most connections to show",
+    },
+    before: {
+      type: "string",
+      valueHint: "id",
+      description: "Only connections older than this one",
+    },
   },
   examples: ["ngrokd connections", "ngrokd connections --state open", "ngrokd connections --json"],
   async run({ host, state, limit, before, ...args }, io) {

@@ -18,14 +18,14 @@ import { exitCodes } from "./exit-codes.ts";
 export default command({
   name: "containers",
   description:
-    "Print what makes the served names work in a container; exit code 1 if they cannot, with the settings that would",
+    "Print options with which a container reaches the served names; exit code 1 and advice if there are none",
   args: {
     ...profileArg,
     format: {
       type: "string",
       default: "docker",
       valueHint: formats.join("|"),
-      description: "For which program the lines are",
+      description: "The program that the lines are for",
     },
     network: {
       type: "string",

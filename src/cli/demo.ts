@@ -29,7 +29,10 @@ export default command({
     const options = { net, path: env.PATH, debug: args.debug === true };
     const folder = await onStage(options, async (stage) => {
       say.note(introduction(stage, io));
-      if (!once) return await aborted(stop);
+      if (!once) {
+        say.note(proposals(stage, io));
+        return await aborted(stop);
+      }
       const seen = await visit(stage, net);
       say.ready(seen, () => visitText(seen, say.paint));
     });
@@ -38,7 +41,18 @@ export default command({
   },
 });
 
-function introduction(stage: Stage, { say, env }: Io): string {
+function introduction({ cloud, daemon }: Stage, { say }: Io): string {
+  return [
+    say.paint.bold("A stand-in for ngrok, two services and the ngrokd daemon run in this process."),
+    `The daemon has registered at ${cloud.apiUrl}, and carries connections`,
+    `over mutual TLS to ${cloud.ingressAddress}:`,
+    "",
+    listText(listReply(daemon.state()), say.paint, say.width),
+  ].join("\n");
+}
+
+/** The commands for another terminal, while the demo runs. */
+function proposals(stage: Stage, { say, env }: Io): string {
   const { bold, dim } = say.paint;
   const { samples, cloud, daemon, hostsPath, socketPath } = stage;
   const hello = addressOf(stage, helloUrl);
@@ -46,11 +60,6 @@ function introduction(stage: Stage, { say, env }: Io): string {
   const self = ownCommand(env);
   const step = (text: string): string => `  ${dim("$")} ${text}`;
   return [
-    bold("A stand-in for ngrok, two services and the ngrokd daemon run in this process."),
-    `The daemon has registered at ${cloud.apiUrl}, and carries connections`,
-    `over mutual TLS to ${cloud.ingressAddress}:`,
-    "",
-    listText(listReply(daemon.state()), say.paint, say.width),
     "",
     bold("Try, in another terminal:"),
     step(`curl --resolve hello.demo:8080:${hello.ip} ${helloUrl}/`),
@@ -71,7 +80,7 @@ function introduction(stage: Stage, { say, env }: Io): string {
   ].join("\n");
 }
 
-/** Pure: what the requests of `--once` have shown. */
+/** Pure: the answers to the requests of `--once`. */
 function visitText({ http, tcp, hosts }: Visit, paint: Paint): string {
   return [
     section(`${paint.bold(helloUrl)} answered:`, http.answer),

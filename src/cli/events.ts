@@ -15,14 +15,19 @@ export default command({
       valueHint: "host",
       description: "Only this endpoint: its host name, or host:port",
     },
-    follow: { type: "boolean", alias: "f", description: "Go on until Ctrl-C" },
+    follow: { type: "boolean", alias: "f", description: "Keep printing new events until Ctrl-C" },
     kinds: {
       type: "string",
       valueHint: "kinds",
-      description: "Only these, such as poll,connection.ended",
+      description: "Only these kinds of events, such as poll,connection.ended",
     },
     after: { type: "string", valueHint: "id", description: "Only those after this event" },
-    limit: { type: "string", valueHint: "n", default: "100", description: "At most so many" },
+    limit: {
+      type: "string",
+      valueHint: "n",
+      default: "100",
+      description: "The most events to show",
+    },
   },
   examples: ["ngrokd events", "ngrokd events --kinds endpoint,warning", "ngrokd events --json"],
   async run(args, io) {

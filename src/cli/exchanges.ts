@@ -52,9 +52,7 @@ export async function allExchanges(
 
 export function warnIfNothing({ inspected }: Pick<Exchanges, "inspected">, { say }: Io): void {
   if (inspected.length > 0) return;
-  say.warn(
-    "no endpoint is inspected: `inspect.endpoints` of the configuration names those that are",
-  );
+  say.warn("no endpoint is inspected; set `inspect.endpoints` in the configuration to choose some");
 }
 
 /** Pure. */

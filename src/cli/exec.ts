@@ -6,10 +6,10 @@ import { givenEnvironment } from "../model/environment.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import { exitOf } from "../reach/child.ts";
-import { doorText, endpointReceiver, openDoor } from "../reach/doors.ts";
 import { type Closable, startEnclosed } from "../reach/enclosed.ts";
 import { execPlan, proxyVariables } from "../reach/exec-plan.ts";
 import { insideVariable, runInside } from "../reach/inside.ts";
+import { doorText, endpointReceiver, openDoor } from "../reach/local-doors.ts";
 import { type ProxyOptions, proxyReceiver } from "../reach/proxy.ts";
 import { openSession, type Session } from "../reach/session.ts";
 import { command, type Io, ownWayArgs, profileArg } from "./command.ts";
@@ -46,7 +46,7 @@ export default command({
     }
     const words = rawArgs.includes("--") ? rawArgs.slice(rawArgs.indexOf("--") + 1) : [];
     const [name] = words;
-    if (name === undefined) throw usageError("Missing the command, behind --", ["exec"]);
+    if (name === undefined) throw usageError("Missing the command after --", ["exec"]);
     if (args.net !== "none" && args.net !== "proxy")
       throw usageError(`The flag --net takes none or proxy, not ${quote(args.net)}`, ["exec"]);
     const program = programOf(name, io.env.PATH ?? "");

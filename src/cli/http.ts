@@ -64,8 +64,10 @@ export default command({
 async function replay({ id, follow, har, ...args }: Args<typeof own>, io: Io): Promise<number> {
   if (follow === true || har !== undefined)
     throw usageError("`replay` takes neither --follow nor --har", ["http"]);
-  if (!/^[1-9]\d{0,14}$/.test(id ?? ""))
-    throw usageError(`The number of a request is missing or wrong: ${quote(id ?? "")}`, ["http"]);
+  if (id === undefined)
+    throw usageError("Missing the number of a request; `ngrokd http` lists them", ["http"]);
+  if (!/^[1-9]\d{0,14}$/.test(id))
+    throw usageError(`${quote(id)} is not the number of a request`, ["http"]);
   const report = await daemonAt(args, io)("replay", { id: Number(id) });
   io.say.result(report, () => replayText(report));
   return 0;

@@ -70,7 +70,8 @@ function resolve(argv: readonly string[]): CommandMatch {
     }
     if (word.startsWith("-")) {
       rest.push(word);
-      // `--socket PATH` before the command's name: PATH is not a command.
+      // In `ngrokd --socket PATH list`, PATH is the flag's value and no
+      // command.
       if (takesValue(word) && i + 1 < argv.length) rest.push(argv[++i] ?? "");
       continue;
     }

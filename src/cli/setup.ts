@@ -55,10 +55,10 @@ const setupArgs = {
   },
   "set-aside": {
     type: "boolean",
-    description: "Keep a broken configuration beside, and begin with a new one",
+    description: "Move a broken configuration aside, and begin with a new one",
   },
-  "ask-all": { type: "boolean", description: "Ask also about what has been set up" },
-  yes: { type: "boolean", alias: "y", description: "Carry out the plan without a question" },
+  "ask-all": { type: "boolean", description: "Also ask for answers that are known already" },
+  yes: { type: "boolean", alias: "y", description: "Carry out the plan without asking" },
   "dry-run": { type: "boolean", description: "Only show the plan" },
 } as const;
 

@@ -13,7 +13,7 @@ export interface Entry {
  * looks like a key of ngrok or a private key.
  */
 export function redactor(secrets: readonly string[]): (text: string) => string {
-  // The longest first: one may be a part of another.
+  // The longest first, since a secret may be a part of another one.
   const known = [...new Set(secrets)]
     .filter((secret) => secret.length >= shortestSecret)
     .sort((a, b) => b.length - a.length);

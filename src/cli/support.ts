@@ -24,13 +24,13 @@ import { archiveOf, type Entry, redactor } from "./support-archive.ts";
 
 export default command({
   name: "support",
-  description: "Write one archive for a report, without secrets, and say what is in it",
+  description: "Write one archive for a report, without secrets, and list its content",
   args: {
     output: {
       type: "string",
       alias: "o",
       valueHint: "file",
-      description: "The archive, which must not exist; else one in this folder",
+      description: "The archive to write, a new file; default: one in this folder",
     },
   },
   examples: ["sudo ngrokd support", "sudo ngrokd support --output /tmp/ngrokd-report.tar.gz"],

@@ -16,7 +16,7 @@ export default command({
     },
     http: {
       type: "boolean",
-      description: "A line for each HTTP exchange instead, of inspected endpoints",
+      description: "Show HTTP exchanges of inspected endpoints instead",
     },
   },
   examples: ["ngrokd tail", "ngrokd tail hello.demo --json"],

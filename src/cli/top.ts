@@ -1,8 +1,8 @@
 import { quote } from "../model/parsed.ts";
 import { openFullScreen } from "../terminal/full-screen.ts";
-import { lookLines, lookValue } from "../top/lines.ts";
 import type { Source } from "../top/look.ts";
 import { type Sort, sorts } from "../top/rows.ts";
+import { lookLines, lookValue } from "../top/screenless.ts";
 import { glyphsFor } from "../top/style.ts";
 import { followTop, showTop } from "../top/top.ts";
 import { aborted, command, type Io, profileArg } from "./command.ts";

@@ -19,7 +19,11 @@ export default command({
   description: "Undo ngrokd's changes on this machine",
   args: {
     yes: { type: "boolean", alias: "y", description: "Do it without asking" },
-    "dry-run": { type: "boolean", alias: "n", description: "Only show what would be taken back" },
+    "dry-run": {
+      type: "boolean",
+      alias: "n",
+      description: "Only show the changes that it would undo",
+    },
   },
   examples: ["sudo ngrokd undo --dry-run", "sudo ngrokd undo --yes"],
   async run(args, io) {

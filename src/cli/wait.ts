@@ -121,7 +121,7 @@ function parseWanted(text: string): Wanted {
   const question = parseQuestion(text);
   if (question.ok) return question.value;
   throw new NgrokdError("usage", `Cannot wait for this name: ${question.reason}`, {
-    hint: "`ngrokd list` shows the names there are",
+    hint: "`ngrokd list` shows the names",
   });
 }
 

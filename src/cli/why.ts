@@ -19,7 +19,7 @@ export default command({
     const question = parseQuestion(name);
     if (!question.ok) {
       throw new NgrokdError("usage", `Cannot follow this name: ${question.reason}`, {
-        hint: "`ngrokd list` shows the names there are",
+        hint: "`ngrokd list` shows the names",
       });
     }
     const place = { net, env, config, socket, profile };

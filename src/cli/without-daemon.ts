@@ -23,7 +23,7 @@ export async function withoutDaemon<T>(
     handle: busy,
   }).catch((error: unknown) => {
     if (isNgrokdError(error, "permission"))
-      throw new NgrokdError("permission", reasonOf(error), {
+      throw new NgrokdError("permission", `This needs root: ${reasonOf(error)}`, {
         cause: error,
         hint: "run this as root (sudo)",
       });

@@ -1,4 +1,5 @@
-// Values of a configuration by their paths, whatever the schema.
+// Reads and writes values of a configuration by their paths, without the
+// schema.
 
 /** The value of one setting; undefined if it is missing. */
 export function valueAt(config: unknown, path: readonly string[]): unknown {

@@ -14,7 +14,7 @@ import { defaultProfile } from "../model/profile.ts";
 import type { EndpointState, State } from "../model/state.ts";
 import type { Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
-import { writeLines } from "./lines.ts";
+import { writeLines } from "./log-lines.ts";
 import type { Serving } from "./serving.ts";
 
 /** A profile that the daemon serves: its account, and its part of the state. */

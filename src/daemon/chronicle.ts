@@ -5,8 +5,8 @@ import type { Parts } from "./parts.ts";
 import { currentState } from "./telling.ts";
 
 /**
- * Tells the history what holds for the whole daemon. Returns a function that
- * compares it with the last time.
+ * Notes events of the whole daemon in the history: phases, warnings and failed
+ * renewals. Returns a function that notes the changes since its last call.
  */
 export function createChronicle(
   parts: Parts & { readonly health: Health; readonly web: Web },

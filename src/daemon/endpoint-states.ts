@@ -25,7 +25,7 @@ export interface EndpointFacts {
   readonly remarks?: ReadonlyMap<Hostname, string>;
   /** The served aliases of each host that has any. */
   readonly aliases?: ReadonlyMap<Hostname, readonly Hostname[]>;
-  /** The ports that programs of this machine want. */
+  /** The ports that other programs of this machine have configured. */
   readonly wanted?: WantedPorts | undefined;
   /** How other machines reach the bindings, by their keys. */
   readonly network?: ReadonlyMap<string, Network>;

@@ -5,9 +5,10 @@ import { NgrokdError } from "../model/error.ts";
 import type { Parts } from "./parts.ts";
 
 /**
- * The doctor as the daemon runs it: with its rights, and by its own socket.
- * The code is loaded when somebody asks. There is one examination at a time;
- * whoever asks for the same meanwhile gets its result.
+ * The doctor inside the daemon: it has the daemon's rights, and uses the
+ * daemon's socket. The code is loaded at the first question. There is one
+ * examination at a time, and a second question for the same name gets the same
+ * result.
  */
 export function examinationOf({ options: { net }, settings }: Pick<Parts, "options" | "settings">) {
   const running = new Map<string, Promise<Findings>>();
@@ -31,7 +32,7 @@ export function examinationOf({ options: { net }, settings }: Pick<Parts, "optio
     const question = parseQuestion(name);
     if (!question.ok)
       throw new NgrokdError("usage", `Cannot follow this name: ${question.reason}`, {
-        hint: "`ngrokd list` shows the names there are",
+        hint: "`ngrokd list` shows the names",
       });
     const ways = await why.explain(question.value, place);
     return { findings: ways.flatMap(({ subject, steps }) => steps.map((s) => shown(s, subject))) };

@@ -20,7 +20,7 @@ import type { Relay } from "../relay/relay.ts";
 
 /** Gives names below wildcards their addresses, between two reconciles. */
 export interface FreshNames {
-  /** Takes over what a reconcile has decided. */
+  /** Takes over the names of a reconcile. */
   settle(decided: ExposureResult, rules: { policy: Policy; ground: Ground }): void;
   /**
    * The addresses of a name, whose doors listen then. `refused`: the name may
@@ -42,8 +42,8 @@ export interface FreshNamesDeps {
 }
 
 /**
- * A name that nobody asked for so long may lose its doors to another one. A
- * client may keep an answer longer than it should.
+ * If no client has asked for a name this long, another name may get its doors.
+ * A client may keep an answer longer than it should.
  */
 const idleMs = 60_000;
 /** How many addresses are tried for a name if other programs have its port. */
@@ -161,8 +161,8 @@ const isCarrying = ({ draining }: FreshNamesDeps["relay"], ip: Ip): boolean =>
   [...draining].some(({ doorway, route }) => (route.match.at ?? doorway.door.at.ip) === ip);
 
 /**
- * Closes the doors of the name that nobody asked for longest, if none of its
- * connections is open. Returns whether there was such a name.
+ * Closes the doors of the name whose last question is the oldest, if none of
+ * its connections is open. Returns whether there was such a name.
  */
 async function retireOne({ relay, machine, forget }: FreshNamesDeps): Promise<boolean> {
   const lanes = [...relay.present.values()].flatMap((door) => door.lanes);

@@ -1,13 +1,15 @@
 /** The side of the daemon that its clients see. */
+
+import type { Taker } from "../control/answering.ts";
 import { streamCommand } from "../control/protocol.ts";
-import type { ControlOptions, Taker } from "../control/server.ts";
+import type { ControlOptions } from "../control/server.ts";
 import { createDispatch, runOperation } from "../desk/dispatch.ts";
 import { createFeed } from "../desk/feed.ts";
 import type { Desk, DeskProfile } from "../desk/handlers.ts";
 import type { Health } from "../desk/health-life.ts";
 import type { Memory } from "../desk/remembering.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
-import type { ApiDeps } from "../web/api.ts";
+import type { ApiDeps } from "../web/http-api.ts";
 import { createSocketWeb, createWeb, type Web } from "../web/web.ts";
 import type { Member } from "./accounts.ts";
 import { reloadUnlessStopping } from "./apply.ts";

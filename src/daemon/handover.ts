@@ -1,9 +1,9 @@
+import type { Taker } from "../control/answering.ts";
 import {
   adoptControlServer,
   type ControlOptions,
   type ControlServer,
   startControlServer,
-  type Taker,
 } from "../control/server.ts";
 import type { UpgradeReport } from "../desk/reply-schemas.ts";
 import { requirePassable } from "../handover/estate.ts";

@@ -2,8 +2,8 @@ import type { Change } from "../config/changes.ts";
 import type { SettingKey } from "../config/schema.ts";
 
 /**
- * The work that a change needs, beside that the new value is read wherever it
- * is used.
+ * The work that a changed setting needs. Code that reads the setting each time
+ * needs none.
  */
 export type Job =
   /** The level and the format of the log. */

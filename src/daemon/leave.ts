@@ -22,7 +22,7 @@ export interface Known {
 
 export const nothingKnown = (): Known => ({ meters: new Map(), history: fromStart });
 
-/** What a successor needs, and what it then knows of the traffic. */
+/** The facts for a successor, and the counts that these facts tell it. */
 export function estateFacts(parts: Parts): { facts: EstateFacts; known: Known } {
   const { relay, accounts, options, history } = parts;
   const { legacy, mark } = history.passOn(fromStart);

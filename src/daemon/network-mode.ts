@@ -50,8 +50,8 @@ export function networkBasis({ net }: Config): unknown {
 }
 
 /**
- * Pure: the warning that nobody is excluded; empty if there is a rule for every
- * endpoint.
+ * Pure: the warning that every machine may connect; empty if there is a rule
+ * for every endpoint.
  */
 export function openToAll({ net, access }: Config): string {
   if (!mayBeReached(net) || access.rules.some(({ endpoint }) => endpoint === "*")) return "";

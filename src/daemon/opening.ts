@@ -1,7 +1,7 @@
 import type { Guard } from "../access/guard.ts";
+import { errorReply } from "../control/answering.ts";
 import type { Reply } from "../control/protocol.ts";
 import type { Rights } from "../control/rights.ts";
-import { errorReply } from "../control/server.ts";
 import type { Target } from "../exposure/exposure.ts";
 import { type Bindings, bindingFor, bindingsOf } from "../model/binding.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";

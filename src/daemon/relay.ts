@@ -26,7 +26,7 @@ export interface RelayParts {
   readonly ground: () => Ground;
 }
 
-/** `workers` only if it has some. */
+/** A relay. It has `workers` only if `forward.workers` asks for some. */
 export type SpreadRelay = Relay & Partial<Pick<Crew, "workers">>;
 
 /** A relay in this process, or one with workers if `forward.workers` asks. */

@@ -22,7 +22,7 @@ import { processFamilies } from "../observe/process-metrics.ts";
 import type { Web } from "../web/web.ts";
 import type { Member, Members } from "./accounts.ts";
 import { drainingStates, freshStates } from "./endpoint-states.ts";
-import { writeLines } from "./lines.ts";
+import { writeLines } from "./log-lines.ts";
 import { openToAll } from "./network-mode.ts";
 import { carriedState, type Parts, tellRelay } from "./parts.ts";
 

@@ -1,4 +1,4 @@
-/** What the daemon keeps in order while nobody asks. */
+/** The care of the daemon for this machine between two passes. */
 import { sweepSockets } from "../control/stale-sockets.ts";
 import { trustFolder } from "../ingress/ngrok-ca.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
@@ -8,7 +8,7 @@ import type { HostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { Parts } from "./parts.ts";
 
-/** What is put right between two passes. */
+/** The parts that are repaired between two passes, and how. */
 export function repairs(
   parts: Parts,
   checkConfig: () => void,

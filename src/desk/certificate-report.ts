@@ -12,7 +12,7 @@ export function certificateReport({
   const leftMs = notAfter.getTime() - at.getTime();
   const message = renewed
     ? `Renewed: the certificate is valid for ${lifeText(leftMs)}. New connections use it; those that are open go on.`
-    : `Not renewed: the certificate is valid for another ${lifeText(leftMs)}. It renews itself from ${due.toISOString()} on.`;
+    : `Not renewed: the certificate is valid for another ${lifeText(leftMs)}. The daemon renews it after ${due.toISOString().slice(0, 10)}.`;
   return {
     renewed,
     not_after: notAfter.toISOString(),

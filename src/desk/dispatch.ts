@@ -1,6 +1,6 @@
+import type { Client } from "../control/answering.ts";
 import type { Request } from "../control/protocol.ts";
 import type { Rights } from "../control/rights.ts";
-import type { Client } from "../control/server.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Desk, handlers } from "./handlers.ts";
 import {

@@ -22,7 +22,7 @@ export interface Feed {
   changed(after: string, signal: AbortSignal): Promise<void>;
 }
 
-/** Events that are looked at together. */
+/** How many events one step of the search reads. */
 const looked = 1000;
 
 export function createFeed({ run, events }: History, nameOf: NameOf): Feed {

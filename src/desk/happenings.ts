@@ -1,7 +1,7 @@
 import type { Happening } from "../history/history.ts";
 import { type EndpointState, isServed, type State } from "../model/state.ts";
 
-/** Pure: what has happened to a profile between two of its states. */
+/** Pure: the events of a profile between two of its states. */
 export function happeningsBetween(account: string, before: State, after: State): Happening[] {
   return [
     ...endpointHappenings(before.endpoints, after.endpoints),
@@ -63,7 +63,7 @@ export interface Outlook {
   readonly warnings: readonly string[];
 }
 
-/** Pure: what has happened to the daemon as a whole. */
+/** Pure: the events of the whole daemon between two of its states. */
 export function outlookHappenings(before: Outlook, after: Outlook): Happening[] {
   const { phase, reason, hint } = after;
   const isSame = phase === before.phase && reason === before.reason;

@@ -25,12 +25,15 @@ export const connectionSchema = z.object({
   state: z.enum(["opening", "open", "ended"]),
   /** RFC 3339. */
   accepted: z.string(),
-  /** Where the connection to the ingress is from; null before it is there. */
+  /**
+   * The connection to the ingress came from the pool, or was dialled; null
+   * before it is there.
+   */
   from: z.nullable(z.enum(["pool", "dial"])),
   /**
-   * `connected`: TCP reaches the ingress, and TLS begins (null for the pool and
-   * where the runtime does not tell). `ready`: TLS is done, or the pool had a
-   * connection. `upgraded`: the ingress has accepted.
+   * `connected`: TCP reaches the ingress, and TLS begins (null for the pool,
+   * and if the runtime does not report it). `ready`: TLS is done, or the pool
+   * had a connection. `upgraded`: the ingress has accepted.
    */
   timeline_ms: z.object({
     connected: step,

@@ -28,12 +28,12 @@ export interface Operation {
    */
   readonly kind: "read" | "change" | "owner";
   /**
-   * It tells about persons, such as who connects to what. Other users of this
-   * machine may not ask it.
+   * Its reply is about persons, such as the user of a connection. Other users
+   * of this machine may not ask for it.
    */
   readonly isPersonal?: boolean;
   /**
-   * It tells what programs have said to each other. Assistants may not ask it.
+   * Its reply has data of users' connections. Assistants may not ask for it.
    */
   readonly isContent?: boolean;
   /** The arguments, by name; each is a flag but for {@link word}. */
@@ -111,7 +111,7 @@ export const operations = {
       host: hostHelp,
       state: "Only those that are open, or that have ended",
       limit: "The most connections of the reply; 100 if it is not given",
-      before: "Only older ones than this `id`",
+      before: "Only connections older than this one `id`",
     },
     reply: connectionsSchema,
     patienceMs: short,

@@ -117,7 +117,7 @@ const endpointCounts = z.object({
   refused: z.optional(z.number()),
   paused: z.optional(z.number()),
   draining: z.number(),
-  /** Those with a warning, of whatever state. */
+  /** Those with a warning, in any state. */
   warned: z.optional(z.number()),
 });
 const registrationKind = z.enum(["waiting-for-key", "registering", "registered", "failed"]);

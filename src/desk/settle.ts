@@ -66,7 +66,7 @@ interface Failure {
   readonly error: unknown;
   readonly reconciled?: Reconciled;
   readonly resumed?: boolean;
-  /** The pass itself has logged it. */
+  /** The failed pass has already logged the error. */
   readonly isKnown?: boolean;
 }
 

@@ -10,7 +10,7 @@ export interface Zones {
   readonly wildcards: readonly string[];
   /** The name of each address. */
   readonly pointers: ReadonlyMap<string, string>;
-  /** Ranges whose addresses are all ours. */
+  /** The ranges that have only ngrokd's addresses. */
   readonly ranges: readonly Subnet[];
   /** Whether a name gets an IPv6 address too. */
   readonly ipv6: boolean;

@@ -31,7 +31,10 @@ export type Reading =
 export interface DnsRecord {
   readonly type: "A" | "AAAA" | "PTR" | "SOA";
   readonly data: string;
-  /** The zone for `SOA`; otherwise the question's name owns the record. */
+  /**
+   * The owner of an `SOA` is the zone; that of other records is the question's
+   * name.
+   */
   readonly owner?: string;
 }
 

@@ -16,7 +16,7 @@ import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import { type ProxyWays, proxyWays } from "../model/proxy.ts";
-import { createFetch, lookedUp } from "../net/fetch.ts";
+import { createFetch, hostToLookUp } from "../net/fetch.ts";
 import { holdersOf } from "../net/socket-holders.ts";
 import { judgeRefusals } from "./access-findings.ts";
 import {
@@ -190,7 +190,7 @@ async function lookAtApi(
     key: parseApiKey(loaded.config.api.key),
     operatorId: found?.kind === "identity" ? found.identity.operatorId : undefined,
     fetch: createFetch(net, loaded.proxy),
-    lookedUp: lookedUp(new URL(loaded.config.api.url), loaded.proxy),
+    lookedUp: hostToLookUp(new URL(loaded.config.api.url), loaded.proxy),
     withBound: !daemon.ok,
   });
 }

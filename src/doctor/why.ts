@@ -6,7 +6,7 @@ import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostname } from "../model/hostname.ts";
 import { readable } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
-import { createFetch, lookedUp } from "../net/fetch.ts";
+import { createFetch, hostToLookUp } from "../net/fetch.ts";
 import { holdersOf } from "../net/socket-holders.ts";
 import { accessFacts, judgeAccess } from "./access-findings.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
@@ -280,7 +280,7 @@ async function listed({ net }: Place, { loaded, state }: Local): Promise<ApiFact
     key: parseApiKey(loaded.config.api.key),
     operatorId: found.identity.operatorId,
     fetch: createFetch(net, loaded.proxy),
-    lookedUp: lookedUp(new URL(loaded.config.api.url), loaded.proxy),
+    lookedUp: hostToLookUp(new URL(loaded.config.api.url), loaded.proxy),
     withBound: true,
   });
 }

@@ -206,8 +206,14 @@ export function fileError(action: string, cause: unknown): NgrokdError {
 }
 
 function hintFor(errno: string, cause: unknown): { hint?: string } {
-  if (errno === "EBUSY" || errno === "EROFS")
-    return { hint: "if it is mounted, as in a container, mount its folder instead, and writable" };
+  if (errno === "ENOSPC" || errno === "EDQUOT")
+    return { hint: "make room there (`df` shows how full it is), then try again" };
+  if (errno === "EROFS")
+    return {
+      hint: "make this file system writable, or use another path; if it is a mount, mount its folder instead",
+    };
+  if (errno === "EBUSY")
+    return { hint: "if the file is a mount, as in a container, mount its folder instead" };
   if (process.getuid?.() !== 0 || (errno !== "EACCES" && errno !== "EPERM")) return {};
   const path = cause instanceof Error && "path" in cause ? String(cause.path) : "";
   return path === "" ? {} : { hint: rootHint(path, errno) };

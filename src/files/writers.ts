@@ -23,16 +23,16 @@ export interface Self {
 export interface Writer {
   /** The place where the right is. */
   readonly path: string;
-  /** Who may write, and where. */
+  /** The user or group with the right, and the place. */
   readonly why: string;
   /** The command that ends it, for root. */
   readonly fix: string;
 }
 
 /**
- * Pure: who beside root and `self` can change a file, the first one on the way;
- * undefined if nobody can. In a sticky folder nobody replaces what is not his
- * own, but everybody can create what is missing. A right of the group counts
+ * Pure: the first user or group on the way, beside root and `self`, who can
+ * change a file; undefined if there is none. In a sticky folder a user can
+ * replace only own files, but create missing ones. A right of the group counts
  * also for root's group: with an access control list, it stands for all that
  * the list allows.
  */
@@ -66,7 +66,7 @@ const shellWord = (path: string): string =>
 /** The user and the group of this process. */
 export const self = (): Self => ({ uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
 
-/** A file or folder that decides what a daemon does. */
+/** A file or folder whose content the daemon trusts. */
 export interface Trusted {
   readonly kind: "configuration" | "state" | "CA" | "hosts file";
   readonly path: string;

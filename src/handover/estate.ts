@@ -84,7 +84,7 @@ export function createEstate(net: Net): Estate {
   };
 }
 
-/** Which descriptor is whose. */
+/** The descriptors and their keys. */
 interface Books extends Pick<Estate, "claim" | "keep"> {
   closed(key: Key, fd: number): void;
   /** Opens a socket, or adopts an inherited one; an unusable one is closed. */

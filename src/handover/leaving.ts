@@ -4,7 +4,7 @@ import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { Conn, Net } from "../net/types.ts";
 import type { Held } from "./handover.ts";
-import { linesOf, writeLine } from "./lines.ts";
+import { linesOf, writeLine } from "./json-lines.ts";
 import {
   descriptorsCommand,
   type EstateFacts,

@@ -57,7 +57,7 @@ export function storeWith(
 const heldBy = (change: Change): Held | undefined =>
   change.kind === "opened" ? { key: change.key, fd: change.fd } : undefined;
 
-/** A socket that is closed at once is not worth a message. */
+/** Waits a moment: a socket that closes at once needs no message. */
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, pauseMs));
 const pauseMs = 20;
 

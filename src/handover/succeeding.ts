@@ -2,7 +2,7 @@ import { replySchema } from "../control/protocol.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import type { Held } from "./handover.ts";
-import { linesOf, writeLine } from "./lines.ts";
+import { linesOf, writeLine } from "./json-lines.ts";
 import {
   descriptorsCommand,
   type EstateFacts,
@@ -111,7 +111,7 @@ async function follow(
       if (report !== undefined) onTraffic(report);
     }
   } catch {
-    // Its end, in whatever way, is no concern of its successor.
+    // The successor goes on, however the predecessor ends.
   }
   onTraffic({ kind: "traffic", open: 0, meters: {} });
 }

@@ -88,7 +88,7 @@ export interface History extends Recorder {
   passOn(mark: Mark): { readonly legacy: Legacy; readonly mark: Mark };
   /** Takes what the process before this one has passed on at first. */
   inherit(legacy: Legacy): void;
-  /** Takes what it has passed on later, and tells of it. */
+  /** Takes the later records of that process, and reports them as events. */
   hear(legacy: Legacy): void;
   stop(): void;
 }

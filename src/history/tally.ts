@@ -21,7 +21,7 @@ export interface Tallies {
   of(endpoint: string): Tally;
   /** The tally has changed. */
   stir(tally: Tally): void;
-  /** Notes at once what has not been noted. */
+  /** Notes the pending changes now instead of at the next second. */
   flush(): void;
   stop(): void;
 }

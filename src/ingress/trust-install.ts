@@ -9,6 +9,7 @@ import {
 } from "../files/atomic.ts";
 import { readLimited } from "../files/limited.ts";
 import { distinguishedName } from "../model/distinguished-name.ts";
+import { errnoOf } from "../model/errno.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import { pemOf, readCertificates, readSmallFile, sizeLimit } from "./ca-files.ts";
@@ -82,6 +83,11 @@ async function readSource({
   const url = /^https?:\/\//i.test(source) ? URL.parse(source) : null;
   if (url === null) {
     return readSmallFile(source).catch((error: unknown) => {
+      if (errnoOf(error) === "ENOENT")
+        throw new NgrokdError("state", `Cannot read ${quote(source)}: no such file or folder`, {
+          cause: error,
+          hint: `name a PEM file or an https URL, such as ${ngrokCa.url}`,
+        });
       throw error instanceof NgrokdError ? error : fileError(`Cannot read ${quote(source)}`, error);
     });
   }

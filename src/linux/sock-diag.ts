@@ -109,8 +109,8 @@ const numberAt = (bytes: Uint8Array, at: number): number =>
   0;
 
 /**
- * A socket that its program has closed has no inode. Many kernels then call
- * root its owner, whoever it was.
+ * A socket that its program has closed has no inode. Many kernels then name
+ * root as its owner, so the owner counts as unknown.
  */
 export const ownerOf = (uid: number, inode: number): number | undefined =>
   uid === 0 && inode === 0 ? undefined : uid;

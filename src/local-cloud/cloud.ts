@@ -178,7 +178,7 @@ const serveApi = (
     address,
     async answer(request) {
       const response = await answer(request);
-      // Deno 2.9.5 closes it after a body, and does not say so.
+      // Deno 2.9.5 closes the connection after a body, without this header.
       if (request.method !== "GET") response.headers.set("connection", "close");
       return response;
     },

@@ -16,7 +16,7 @@ import { addressText, type Conn, type Net } from "../net/types.ts";
 import { splice } from "../relay/splice.ts";
 import type { Faults } from "./faults.ts";
 import type { Store } from "./store.ts";
-import { withFirstRead } from "./wrapped.ts";
+import { withFirstRead } from "./with-read.ts";
 
 export interface ConnectionOptions {
   readonly net: Net;

@@ -6,7 +6,7 @@ import { splice } from "../relay/splice.ts";
 import type { Faults } from "./faults.ts";
 import { serveConnection, untilClosed } from "./ingress-connection.ts";
 import type { Store } from "./store.ts";
-import { closingFully } from "./wrapped.ts";
+import { closingFully } from "./with-read.ts";
 
 export interface IngressOptions {
   readonly net: Net;

@@ -14,7 +14,7 @@ export interface AskedNames {
   /** Notes a question if the name is known. */
   touch(name: string): void;
   remove(name: Hostname): void;
-  /** The names that nobody asked for since `ms` ago, the longest ago first. */
+  /** The names without a question for `ms` or longer, the longest first. */
   idleFor(ms: number): Iterable<Hostname>;
 }
 

@@ -25,7 +25,7 @@ export interface Machine {
    * The addresses of all names; kept in memory if the file cannot be written.
    */
   readonly assignment: Assignment;
-  /** The names below wildcards that were asked for. */
+  /** The names below wildcards that clients have looked up. */
   readonly asked: AskedNames;
   /** The ports of bindings for other machines; kept in memory likewise. */
   readonly ports: SavedPorts;

@@ -51,8 +51,8 @@ export async function planUndo(
 
 /**
  * The settings of the machine's resolver and interfaces that are in the journal
- * and still there: without a daemon they lead to a server that nobody runs. A
- * journal that cannot be read names none. Never rejects.
+ * and still there. Without a daemon they lead to a name server that does not
+ * run. A journal that cannot be read names none. Never rejects.
  */
 export async function settingsLeft(
   stateFolder: string,

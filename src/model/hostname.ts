@@ -21,7 +21,7 @@ export function parseHostname(text: string): Parsed<Hostname> {
       return unparsed(`a label of the host name ${quote(text)} is longer than 63 characters`);
     if (!/^[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?$/i.test(label)) {
       return unparsed(
-        `the host name ${quote(text)} has a character that names do not have, or a hyphen at a label's end`,
+        `the host name ${quote(text)} has a character that is not allowed in names, or a hyphen at a label's end`,
       );
     }
   }

@@ -33,8 +33,8 @@ export const leftToRight = (text: string): string =>
   text.replaceAll(/[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, escaped);
 
 /**
- * The text for people, whoever wrote it: it moves no cursor, and turns no
- * direction of writing. Line ends and tabs stay.
+ * The text for people. Text of strangers can neither move the cursor nor turn
+ * the direction of writing. Line ends and tabs stay.
  */
 export const printable = (text: string): string =>
   leftToRight(text).replaceAll(/[\x00-\x08\x0b-\x1f]/g, escaped);

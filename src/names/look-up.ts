@@ -24,11 +24,11 @@ const mostSearched = 6;
 
 /**
  * Asks the name servers about all these names, and calls `found` for each. The
- * first question is for a name that nobody has. Without a reply to it the
- * servers are silent, and no other question is sent. A network that answers it
- * answers everything, as one does before its login page. Such an answer does
- * not count. After `budgetMs` the servers count as silent about the rest: many
- * limit how much they are asked. Never rejects.
+ * first question is for a name that does not exist. Without a reply to it, the
+ * servers count as silent, and no other question is sent. A network with a
+ * login page answers every question with the same address, so an address for
+ * that name does not count. After `budgetMs` the servers count as silent about
+ * the rest: many limit how much they are asked. Never rejects.
  */
 export async function lookUp(
   subjects: readonly Subject[],
@@ -49,7 +49,7 @@ export async function lookUp(
 
 const silence: Answer = { kind: "silent" };
 
-/** The answers to names that nobody has, by the domain above them. */
+/** The answers to names that do not exist, by the domain above them. */
 interface Lies {
   about(domain: string): Promise<Answer>;
 }

@@ -182,7 +182,10 @@ async function look(
   return here;
 }
 
-/** Drops what the assignment says too, and what nobody asks about. */
+/**
+ * Drops the names that the assignment has anyway, and those that are no longer
+ * listed.
+ */
 function forget({ found, listed, assignment }: State): void {
   const kept = assignment();
   for (const [subject, { standing, settled }] of found) {
@@ -324,9 +327,12 @@ function tell({ log }: State, odd: ReadonlyMap<Subject, Standing>): void {
   const some = [...odd].slice(0, mostTold);
   const texts = some.map(([subject, standing]) => meaningOf(subject, standing));
   const more = odd.size > mostTold ? `; and ${odd.size - mostTold} more names` : "";
-  log.warn(`Names stay served that would be refused if they were new: ${texts.join("; ")}${more}`, {
-    hint: `${some.map(([subject]) => lineFor(subject)).join(", ")} confirms; names.deny refuses`,
-  });
+  log.warn(
+    `These names stay served, though they would be refused if they were new: ${texts.join("; ")}${more}`,
+    {
+      hint: `${some.map(([subject]) => lineFor(subject)).join(", ")} confirms; names.deny refuses`,
+    },
+  );
 }
 
 async function pause(state: State, subject: Subject, wanted: boolean): Promise<boolean> {

@@ -31,7 +31,8 @@ export async function isFull(path: string): Promise<boolean> {
 /**
  * From now on this thread, and the programs that it becomes, make and remove
  * files below these folders alone: landlock(7). It gives up new privileges for
- * that. The other threads stay as they are. False where the kernel cannot.
+ * that. The other threads stay as they are. Returns false if the kernel has no
+ * Landlock.
  */
 export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boolean> {
   if (process.platform !== "linux") return false;
@@ -348,7 +349,7 @@ function isFullTo({ socket, connect, close }: Libc, address: Uint8Array): boolea
   const descriptor = socket(unixFamily, stream, 0);
   if (descriptor < 0) return false;
   try {
-    // There may be room by now.
+    // If this connects, the queue has room again.
     if (connect(descriptor, address, address.length) === 0) return true;
     return errnoNow() === again;
   } finally {

@@ -41,8 +41,11 @@ export function createFetch(
   let pooledFrom = Number.NEGATIVE_INFINITY;
 
   const send = (url: string, init: RequestInit): Promise<Response> =>
-    watchingResolver(lookedUp(new URL(url), rules), init.signal ?? undefined, patience, (signal) =>
-      sendNow(url, { ...init, ...(signal && { signal: abortSignalOf(signal) }) }),
+    watchingResolver(
+      hostToLookUp(new URL(url), rules),
+      init.signal ?? undefined,
+      patience,
+      (signal) => sendNow(url, { ...init, ...(signal && { signal: abortSignalOf(signal) }) }),
     );
   const sendNow = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
@@ -79,7 +82,7 @@ export function createFetch(
 const patience = { askAfterMs: 2000, silenceMs: 12_000 };
 
 /** The host that is looked up for a URL: its own, or the proxy's. */
-export const lookedUp = (url: URL, rules: ProxyRules): string =>
+export const hostToLookUp = (url: URL, rules: ProxyRules): string =>
   (proxyForUrl(url, rules) ?? targetOf(url)).host;
 
 const targetOf = (url: URL): HostPort => ({

@@ -14,7 +14,7 @@ const leastRsaBits = 2048;
 /**
  * Pure: why a verified certificate is too weak; undefined if it is not. `shown`
  * is the chain from the server, its own certificate first, each DER. The
- * anchors in `ca` are trusted for themselves, whatever their signatures.
+ * anchors in `ca` are trusted without a look at their signatures.
  */
 export function weaknessOf(shown: readonly Uint8Array[], ca: readonly string[]): Error | undefined {
   const [own, ...above] = shown.map((der) => new X509Certificate(Buffer.from(der)));

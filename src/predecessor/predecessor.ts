@@ -52,6 +52,6 @@ function commandIn(argv: readonly string[]): number {
   return -1;
 }
 
-/** The daemon's `-v` is verbose. */
+/** Replaces the Go program's flags for a verbose log by --debug. */
 const served = (argv: readonly string[]): string[] =>
   argv.map((word) => (word === "-v" || word === "--v" || word === "--verbose" ? "--debug" : word));

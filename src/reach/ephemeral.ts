@@ -10,14 +10,17 @@ import { fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts"
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
-import { identityIn } from "./place.ts";
+import { identitySettings } from "./place.ts";
 
 /** A folder for the identity of one run. */
 export interface Ephemeral {
   readonly folder: string;
   /** The folder is no longer marked as in use. */
   close(): void;
-  /** The same after a failure. Without an account nobody else deletes it. */
+  /**
+   * The same after a failure. A folder without an account is removed, since no
+   * later run can use it.
+   */
   abandon(): Promise<void>;
 }
 
@@ -83,7 +86,7 @@ export async function sweepEphemeral(
  * cannot be asked, the folder stays for the next run.
  */
 export async function deleteForGood(api: Api | undefined, folder: string, log: Log): Promise<void> {
-  const paths = identityPaths(identityIn(folder));
+  const paths = identityPaths(identitySettings(folder));
   try {
     const signal = AbortSignal.timeout(deleteMs);
     const id = await savedOperatorId(paths);

@@ -14,7 +14,7 @@ export interface ExecPlan {
   readonly zones: readonly Hostname[];
 }
 
-/** 127.1.0.0; nobody else has addresses in that network. */
+/** 127.1.0.0: no other program has addresses in that network. */
 const firstAddress = 0x7f010000;
 export const mostNames = 0xffff;
 

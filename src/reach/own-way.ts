@@ -123,7 +123,7 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
   };
 }
 
-/** The latest list, and what of it may take a name. */
+/** The latest list, and its names that endpoints may take. */
 function createLists({ loaded, log, judged }: OwnWayOptions, stateFolder: string) {
   const servable = createServable({ loaded, stateFolder, log });
   const lists = {

@@ -24,7 +24,7 @@ const baseFolder = (named: string | undefined, env: Env, usual: string): string 
   named !== undefined && isAbsolute(named) ? named : join(env.HOME || homedir(), usual);
 
 /** The files of an identity in a folder, as settings name them. */
-export const identityIn = (folder: string): { client_cert: string; client_key: string } => ({
+export const identitySettings = (folder: string): { client_cert: string; client_key: string } => ({
   client_cert: join(folder, "tls.crt"),
   client_key: join(folder, "tls.key"),
 });
@@ -46,7 +46,7 @@ export interface UserSettings {
  */
 export async function userSettings(options: UserSettings): Promise<Loaded> {
   const { env, ca, stateFolder } = options;
-  const { client_cert, client_key } = identityIn(stateFolder);
+  const { client_cert, client_key } = identitySettings(stateFolder);
   const flags: LoadOptions["flags"] = {
     "server.client_cert": client_cert,
     "server.client_key": client_key,
@@ -66,11 +66,11 @@ export async function userSettings(options: UserSettings): Promise<Loaded> {
  * The settings of one profile, whose identity is in a folder of this user's
  * too. Throws NgrokdError `usage` as `chosenProfile` does.
  */
-export function profileSettings(whole: Loaded, profile: string | undefined): Loaded {
+export function loadedProfile(whole: Loaded, profile: string | undefined): Loaded {
   const loaded = chosenProfile(whole, profile);
   if (loaded.profile === undefined) return loaded;
   const folder = profileFolder(stateFolderOf(whole.config.server), loaded.profile);
-  const server = { ...loaded.config.server, ...identityIn(folder) };
+  const server = { ...loaded.config.server, ...identitySettings(folder) };
   return { ...loaded, config: { ...loaded.config, server } };
 }
 

@@ -11,7 +11,7 @@ import { type Carrier, createCarrier } from "./carrier.ts";
 import { openDaemonWay } from "./daemon-way.ts";
 import { createEphemeral, markAccount, sweepEphemeral } from "./ephemeral.ts";
 import { openOwnWay } from "./own-way.ts";
-import { checkStateFolder, profileSettings, userSettings, userStateFolder } from "./place.ts";
+import { checkStateFolder, loadedProfile, userSettings, userStateFolder } from "./place.ts";
 import type { Way } from "./reach.ts";
 
 export interface SessionOptions {
@@ -63,7 +63,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     });
     const daemon = await daemonWay(options);
     // The daemon has profiles of its own.
-    const loaded = daemon === undefined ? profileSettings(whole, options.profile) : whole;
+    const loaded = daemon === undefined ? loadedProfile(whole, options.profile) : whole;
     if (run !== undefined) await markAccount(run.folder, loaded);
     const { forward } = loaded.config;
     const sweeping = sweep(home, loaded, options);

@@ -27,7 +27,7 @@ export interface Links {
 export function createLinks(options: LinkOptions): Links {
   const links = new Map<string, Link>();
   let doors: Parameters<Links["serve"]>[0] = new Map();
-  /** Undefined until somebody wants to know: names come one at a time. */
+  /** Built at the first question, since names are added one by one. */
   let served: ReadonlySet<string> | undefined;
   const of = (account: string): Link => {
     const link = links.get(account);

@@ -99,8 +99,9 @@ function profileFolders(loaded: Loaded, stateFolder: string): string[] {
 }
 
 /**
- * Throws `refused` if others can change what the service trusts: they would
- * have its rights. A hosts file of another user's gives nobody new rights.
+ * Throws `refused` if others can change a file that the service trusts: they
+ * would have its rights. A hosts file that another user may write is allowed,
+ * since it gives that user no new right.
  */
 export function refuseExposed(found: readonly Exposed[]): void {
   const [one, ...more] = found.filter(({ kind }) => kind !== "hosts file");

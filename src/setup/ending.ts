@@ -4,7 +4,7 @@ import type { Finding } from "../doctor/finding.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Say } from "../terminal/say.ts";
 import { unlessEnded } from "./carry-out.ts";
-import type { Place } from "./look.ts";
+import type { Place } from "./gather-facts.ts";
 
 /** The state of the machine at the end. */
 export interface Ending {

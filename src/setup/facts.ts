@@ -76,6 +76,6 @@ export type KeyAnswer =
 export const isMember = ({ members = [] }: Pick<Facts, "members">, user: string): boolean =>
   members.includes(user);
 
-/** Pure: whether the service needs nothing. */
-export const isServed = ({ unit, service }: Facts): boolean =>
+/** Pure: whether the service runs, also after a boot, so setup leaves it. */
+export const isServiceSetUp = ({ unit, service }: Facts): boolean =>
   (unit === "ours" || unit === "packaged") && service.isUp && service.isAtBoot;

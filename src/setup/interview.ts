@@ -3,7 +3,14 @@ import { anyRange } from "../config/values.ts";
 import { socketGroup } from "../model/access.ts";
 import { quote } from "../model/parsed.ts";
 import type { Ask, Option } from "./ask.ts";
-import { type Answers, type Facts, isMember, isServed, type Modes, type Wishes } from "./facts.ts";
+import {
+  type Answers,
+  type Facts,
+  isMember,
+  isServiceSetUp,
+  type Modes,
+  type Wishes,
+} from "./facts.ts";
 import { modesOf, needsInterface } from "./modes.ts";
 
 /** Pure: the answers without a question. */
@@ -14,8 +21,8 @@ export const answersFor = (facts: Facts, wishes: Wishes): Answers => ({
 });
 
 /**
- * Asks for what the command line left open and is missing on this machine. With
- * `all` it also asks about what has been set up.
+ * Asks for the answers that neither the command line nor this machine has. With
+ * `all` it asks for all.
  */
 export async function interview(
   ask: Ask,
@@ -29,7 +36,9 @@ export async function interview(
   const service = await askService(ask, facts, wishes, all);
   const takeOver = service && (await askTakeOver(ask, facts, wishes));
   const member =
-    service && (isFirst || !isServed(facts)) ? await askMember(ask, facts, wishes) : wishes.member;
+    service && (isFirst || !isServiceSetUp(facts))
+      ? await askMember(ask, facts, wishes)
+      : wishes.member;
   return { ...wishes, ...modes, service, takeOver, member };
 }
 
@@ -166,7 +175,7 @@ async function askService(
 ): Promise<boolean> {
   if (service !== undefined) return service;
   if (!facts.abilities.service.can) return false;
-  if (isServed(facts) && !all) return true;
+  if (isServiceSetUp(facts) && !all) return true;
   return await ask.confirm("Start ngrokd now and at every boot, as a service?", true);
 }
 

@@ -4,7 +4,7 @@ import type { Wish } from "../config/write.ts";
 import { socketGroup } from "../model/access.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Step } from "../service/service-steps.ts";
-import { type Answers, type Facts, isMember, isServed, type KeyAnswer } from "./facts.ts";
+import { type Answers, type Facts, isMember, isServiceSetUp, type KeyAnswer } from "./facts.ts";
 
 /** One change of this machine, as plain data. */
 export type Change =
@@ -39,7 +39,7 @@ export interface Plan {
   readonly changes: readonly Change[];
   /** Dangers, and problems of what is there. */
   readonly warnings: readonly string[];
-  /** What else one should know before the answer. */
+  /** Facts that the user should know before the answer. */
   readonly notes: readonly string[];
 }
 
@@ -91,7 +91,7 @@ function serviceChange({ facts, answers, service }: PlanInput): ServiceChange | 
   const { before, path, steps, stateFolder } = service;
   const member = newMember(facts, answers.member);
   const isSame = before === "same";
-  if (isSame && isServed(facts) && member === undefined) return undefined;
+  if (isSame && isServiceSetUp(facts) && member === undefined) return undefined;
   const does =
     before === "none"
       ? "install"
@@ -99,7 +99,7 @@ function serviceChange({ facts, answers, service }: PlanInput): ServiceChange | 
         ? "take-over"
         : before === "different"
           ? "update"
-          : isServed(facts)
+          : isServiceSetUp(facts)
             ? "join"
             : "start";
   // A daemon gives its socket to the group at its start.

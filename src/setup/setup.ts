@@ -17,19 +17,19 @@ import { type Ask, cancelled } from "./ask.ts";
 import { carryOutPlan } from "./carry-out.ts";
 import { type Ending, endingOf } from "./ending.ts";
 import type { Answers, Facts, KeyAnswer, Scope, Wishes } from "./facts.ts";
-import { answersFor, interview, modesText } from "./interview.ts";
-import { keyAnswer } from "./key.ts";
 import {
   brokenConfig,
   draftService,
+  gatherFacts,
   isFileBroken,
-  look,
   type Place,
   problemLines,
   type Reading,
   readConfiguration,
   readDraft,
-} from "./look.ts";
+} from "./gather-facts.ts";
+import { answersFor, interview, modesText } from "./interview.ts";
+import { keyAnswer } from "./key.ts";
 import { modesOf, wishesFor } from "./modes.ts";
 import { checkService, newMember, type Plan, planOf, startsNow } from "./plan.ts";
 import { planText } from "./plan-text.ts";
@@ -49,7 +49,7 @@ export interface SetupOptions {
   readonly keyFile: string | undefined;
   /** The key is saved without a question to ngrok. */
   readonly offline: boolean;
-  /** Keep a broken configuration beside, and begin with a new one. */
+  /** Move a broken configuration aside, and begin with a new one. */
   readonly setAside: boolean;
   /** Only show the plan. */
   readonly dryRun: boolean;
@@ -95,7 +95,7 @@ export async function setup(options: SetupOptions): Promise<Outcome> {
   if (options.ask !== undefined)
     say.note("Nothing is changed before you have seen the plan. Ctrl-C ends it at any time.\n");
   const reading = await usableReading(place, options);
-  const facts = await look(place, scope, reading);
+  const facts = await gatherFacts(place, scope, reading);
   const key = await keyFor(facts, options);
   const answers = await answersOf(facts, options);
   const plan = await planFor(place, facts, answers, key);

@@ -1,7 +1,7 @@
 import { printable } from "../model/parsed.ts";
 import type { Output } from "./output.ts";
 
-/** The line on a terminal that says what is awaited. */
+/** The line on a terminal that names what the command waits for. */
 export interface Progress {
   awaiting<T>(what: string, work: () => Promise<T>): Promise<T>;
   /** Nothing is shown from now on. */
@@ -10,7 +10,7 @@ export interface Progress {
   before(output: Output): Output;
 }
 
-/** Nobody needs to read what is over sooner. */
+/** Work that is over sooner shows no line. */
 const patienceMs = 1000;
 const eraseLine = "\r\u001b[K";
 

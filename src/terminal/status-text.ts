@@ -135,7 +135,9 @@ function pollText(status: AccountStatus, paint: Paint, now: Date): string {
   const { seconds_ago = secondsTo(now, last_poll.time) } = last_poll;
   const ago = `${durationText(seconds_ago * 1000)} ago`;
   if (last_poll.ok) return `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms`;
-  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
+  // The state has the same reason. It stands there once.
+  const reason = last_poll.reason === status.reason ? "" : `: ${last_poll.reason}`;
+  return `${paint.bad("failed")} ${ago}${reason}${nextText(status, now)}`;
 }
 
 /** The number of failures in a row, and the time of the next attempt. */

@@ -103,7 +103,7 @@ function factLines(item: WatchedEndpoint, look: Look, columns: number, style: St
 }
 const keyWidth = 16;
 
-/** Why it is not well, and what shows more. */
+/** The endpoint's fault, and the command that shows more. */
 function remarks(item: WatchedEndpoint, columns: number, { paint }: Style): string[] {
   const { reason, warning, state } = item;
   const texts = [reason, warning].filter((text) => text !== "");

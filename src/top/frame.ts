@@ -57,7 +57,7 @@ function bodyOf(
   return { lines: lines.slice(top, top + height), ground: { rows, height, lines: lines.length } };
 }
 
-/** After a change of its state or address. */
+/** The endpoint of the page, found again after its state or address changed. */
 const stillThere = (look: Look, name: string): WatchedEndpoint | undefined =>
   look.items.find((item) => `${item.hostname}:${item.port}` === name);
 

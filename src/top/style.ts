@@ -25,7 +25,7 @@ const ascii: Glyphs = {
   descending: "v",
 };
 
-/** Pure: bars where the locale has them, as the environment says. */
+/** Pure: the characters for bars and arrows that the locale can show. */
 export function glyphsFor(env: Readonly<Record<string, string | undefined>>): Glyphs {
   const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || "";
   return /utf-?8/i.test(locale) ? unicode : ascii;

@@ -116,8 +116,7 @@ function rememberedRows() {
 }
 
 /**
- * The same where nothing can be drawn in place: calls `show` for each look.
- * Rejects if a look fails, but for a daemon that is gone after the first one.
+ * The same without a terminal that can be drawn on: calls `show` for each look.
  */
 export async function followTop(
   { source, stop, stopped, everyMs = 1000 }: Omit<TopOptions, "style">,

@@ -145,7 +145,7 @@ function onTable(view: View, key: Key, ground: Ground): View {
   }
   const to = movedTo(index, key, height, rows.length);
   if (to === undefined) return view;
-  // On the first row it stays first, whatever that row will be.
+  // At the top the first row stays chosen, also if another row takes its place.
   if (to === 0) return { ...view, place: first };
   const chosen = rows[to];
   const row = chosen === undefined ? undefined : rowKey(chosen);

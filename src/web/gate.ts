@@ -8,7 +8,10 @@ export interface Refusal {
   readonly reason: string;
 }
 
-/** Headers of which a second one could mean something else to somebody. */
+/**
+ * Headers that may be there only once, since programs disagree about a second
+ * one.
+ */
 const single = [
   "host",
   "origin",
@@ -27,8 +30,8 @@ const plainTarget =
   /^(?:\/(?:[a-z0-9_-][a-z0-9._-]*(?:\/[a-z0-9_-][a-z0-9._-]*)*)?)(?:\?[\x21-\x7e]*)?$/i;
 
 /**
- * Pure: why a request cannot be served, whoever sends it; undefined if it can.
- * Every request is one that exactly one reading fits.
+ * Pure: why a request is not served, for any sender; undefined if it is. A
+ * request that two programs may read differently is refused.
  */
 export function formRefusal({ method, target, version, headers }: Asked): Refusal | undefined {
   const has = (name: string): boolean => headers.some(([one]) => one === name);

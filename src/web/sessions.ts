@@ -52,7 +52,7 @@ export function createSessions(now: () => number = () => performance.now()): Ses
   };
 }
 
-/** The oldest makes room. */
+/** Adds an entry. If the map is full, the oldest entry makes room. */
 function keep<T>(map: Map<string, T>, key: string, value: T, most: number): void {
   const [oldest] = map.keys();
   if (map.size >= most && oldest !== undefined) map.delete(oldest);

@@ -12,8 +12,8 @@ import { type HostPort, hostPortText } from "../model/host-port.ts";
 import type { Log } from "../model/log.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Asked, createHttpParser, startHttpServer } from "../observe/http-server.ts";
-import { type ApiDeps, createApi, refused } from "./api.ts";
 import { cookieIn, formRefusal, hostsOf, openPath, originRefusal, type Refusal } from "./gate.ts";
+import { type ApiDeps, createHttpApi, refused } from "./http-api.ts";
 import { type Page, pageResponse, pages } from "./pages.ts";
 import { codeSeconds, createSessions, type Session } from "./sessions.ts";
 
@@ -23,7 +23,7 @@ export interface Web {
   readonly trouble: string;
   /** Starts it if there is an address. Never rejects. */
   start(): Promise<void>;
-  /** Tries again what {@link start} could not. Never rejects. */
+  /** Tries to listen again if {@link start} failed. Never rejects. */
   retry(): Promise<void>;
   /** The address in the settings has changed. Never rejects. */
   move(): Promise<void>;
@@ -129,7 +129,7 @@ function answerOf(
   sessions: ReturnType<typeof createSessions>,
   address: () => HostPort | undefined,
 ): Answer {
-  const app = once(() => createApi(api));
+  const app = once(() => createHttpApi(api));
   const uidOf = async (conn: Conn | undefined): Promise<number | undefined> =>
     conn === undefined ? undefined : (await net.callerOf(conn)).uid;
   const sessionOf = async (asked: Asked, name: string): Promise<Session | undefined> => {
@@ -207,7 +207,7 @@ export interface SocketWeb {
 }
 
 export function createSocketWeb(api: ApiDeps): SocketWeb {
-  const app = once(() => createApi(api));
+  const app = once(() => createHttpApi(api));
   const parserFor = (rights: Rights) =>
     createHttpParser({
       answer(request, asked) {

@@ -1,6 +1,7 @@
 /**
- * What the daemon and a worker say to each other, as plain data. Both are the
- * same program, and nobody else has the channel, so nothing is checked here.
+ * The messages between the daemon and a worker, as plain data. Both are the
+ * same program, and no other process has the channel, so nothing is checked
+ * here.
  */
 import type { WrittenRule } from "../access/access.ts";
 import type { DoorId, Doorway } from "../exposure/exposure.ts";

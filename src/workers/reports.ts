@@ -8,7 +8,7 @@ import { changeOf, copyOf, isNothing } from "../model/meter-change.ts";
 import type { Relay } from "../relay/relay.ts";
 import type { IngressNews, LogLine, News, Report, Traffic } from "./messages.ts";
 
-/** Collects what a worker has to tell, and tells it a few times a second. */
+/** Collects the facts for the daemon, and sends them a few times a second. */
 export interface Reporter {
   readonly recorder: Recorder;
   readonly log: Log;
@@ -183,7 +183,8 @@ function flush(state: State, all: boolean): void {
   const isNew = open !== state.open || Object.values(traffic).some((one) => isFull(one));
   state.open = open;
   if (isNew) deps.send({ kind: "traffic", ...traffic });
-  // Clients without an endpoint, and the ends of failed ones, have no step.
+  // The end of a client without an endpoint, or of a failed connection, starts
+  // no report. So look again later.
   if (open > 0 || state.watched.size > 0) later(state);
 }
 

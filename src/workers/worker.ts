@@ -1,4 +1,4 @@
-/** The side of a worker process: a relay that does what the daemon orders. */
+/** The worker process: a relay that carries out the daemon's orders. */
 import { createGuard, type Guard } from "../access/guard.ts";
 import { createOwnAddresses } from "../access/own-addresses.ts";
 import { type DoorId, doorId } from "../exposure/exposure.ts";
@@ -114,7 +114,7 @@ async function obey(worker: Worker, order: Order): Promise<void> {
     case "ping":
       return done();
     case "leave":
-      // Orders go on meanwhile.
+      // Without await: the next orders are handled meanwhile.
       void relay.leave().then(() => done());
       return;
     case "drain":

@@ -104,6 +104,21 @@ Hosts file:     /etc/hosts`.slice(1),
       "!failed! 30 s ago: no route (next attempt in 18 s)",
     ],
     [
+      "Last poll",
+      {
+        phase: "degraded",
+        reason: "no route",
+        last_poll: {
+          time: now.toISOString(),
+          seconds_ago: 3,
+          ok: false,
+          took_ms: 1,
+          reason: "no route",
+        },
+      },
+      "!failed! 3 s ago (next attempt in 18 s)",
+    ],
+    [
       "Endpoints",
       {
         endpoints: { listening: 0, failed: 0, unsupported: 0, refused: 0, paused: 0, draining: 0 },

@@ -205,7 +205,7 @@ describe("config init", () => {
     const file = join(folder, "fresh", "config.yml");
     expect(await run(init, ["--config", file])).toEqual({
       code: 0,
-      out: `wrote "${file}"\n`,
+      out: `Wrote "${file}".\n`,
       err: "",
     });
     expect(readFileSync(file, "utf8")).toBe(configTemplate());
@@ -285,7 +285,9 @@ describe("config edit, beside the usual case,", () => {
     });
     expect(await run(edit, ["--config", file], editor("exit 3"))).toMatchObject({
       code: 99,
-      err: 'error: The editor "sh" ended with exit code 3\n',
+      err:
+        'error: The editor "sh" ended with exit code 3\n' +
+        "hint:  nothing was saved; set another editor in EDITOR, or try again\n",
     });
     expect(await run(edit, ["--config", file], { EDITOR: "/no/such/editor -x" })).toMatchObject({
       code: 99,

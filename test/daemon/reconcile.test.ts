@@ -144,7 +144,7 @@ describe("one bad thing stays one bad thing", () => {
       "https://*.demo unsupported: a wildcard needs dns.enabled: true, or its names in names.expand",
       `tcp://a.demo:18101 listening ${base}.0.1:18101`,
       'tcp://api.ngrok.test:18101 unsupported: "api.ngrok.test" is a host that ngrokd itself must reach',
-      'tcp://local\nhost:1 unsupported: the host name "local\\nhost" has a character that names do not have, or a hyphen at a label\'s end',
+      'tcp://local\nhost:1 unsupported: the host name "local\\nhost" has a character that is not allowed in names, or a hyphen at a label\'s end',
     ]);
     expect(hosts()).toEqual({ "a.demo": `${base}.0.1` });
   });

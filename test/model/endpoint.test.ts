@@ -59,21 +59,21 @@ describe("parseEndpointUrl", () => {
     ["https://127.0.0.1", 'the host name "127.0.0.1" reads as an IP address'],
     [
       "https://[::1]:80",
-      'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "[::1]" has a character that is not allowed in names, or a hyphen at a label\'s end',
     ],
     [
       "http://a.demo\n",
-      'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a ' +
+      'the host name "a.demo\\n" has a character that is not allowed in names, or a hyphen at a ' +
         "label's end",
     ],
     [
       "http://a\0.demo",
-      'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a ' +
+      'the host name "a\\u0000.demo" has a character that is not allowed in names, or a hyphen at a ' +
         "label's end",
     ],
     [
       "http://bücher.demo",
-      'the host name "bücher.demo" has a character that names do not have, or a hyphen at a ' +
+      'the host name "bücher.demo" has a character that is not allowed in names, or a hyphen at a ' +
         "label's end",
     ],
   ])("refuses %j, saying why", (url, reason) => {

@@ -53,26 +53,26 @@ describe("parseHostname", () => {
     ["a.0x7F", 'the host name "a.0x7F" reads as an IP address'],
     [
       "-a.demo",
-      'the host name "-a.demo" has a character that names do not have, or a hyphen at a ' +
+      'the host name "-a.demo" has a character that is not allowed in names, or a hyphen at a ' +
         "label's end",
     ],
     [
       "a-.demo",
-      'the host name "a-.demo" has a character that names do not have, or a hyphen at a ' +
+      'the host name "a-.demo" has a character that is not allowed in names, or a hyphen at a ' +
         "label's end",
     ],
     [
       "*.demo",
-      'the host name "*.demo" has a character that names do not have, or a hyphen at a ' +
+      'the host name "*.demo" has a character that is not allowed in names, or a hyphen at a ' +
         "label's end",
     ],
     [
       "[::1]",
-      'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "[::1]" has a character that is not allowed in names, or a hyphen at a label\'s end',
     ],
     [
       "a.demo\n127.0.0.1 bank.com",
-      'the host name "a.demo\\n127.0.0.1 bank.com" has a character that names do not have, or ' +
+      'the host name "a.demo\\n127.0.0.1 bank.com" has a character that is not allowed in names, or ' +
         "a hyphen at a label's end",
     ],
   ])("refuses %j, saying why", (text, reason) => {

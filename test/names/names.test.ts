@@ -292,7 +292,7 @@ describe("look, after an earlier version", () => {
     await names.look(new Set(["a.demo", "github.com"]), noWord, 5000);
     await until("it is reported", () => log.lines.length > 0);
     expect(log.lines).toEqual([
-      'warn Names stay served that would be refused if they were new: "github.com" leads to 192.0.2.1 without ngrokd (hint: names.allow: [github.com] confirms; names.deny refuses)',
+      'warn These names stay served, though they would be refused if they were new: "github.com" leads to 192.0.2.1 without ngrokd (hint: names.allow: [github.com] confirms; names.deny refuses)',
     ]);
     expect(names.standing("github.com").kind).toBe("kept");
     const after = await start();

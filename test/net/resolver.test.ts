@@ -3,7 +3,7 @@ import { createDialer } from "../../src/ingress/last-address.ts";
 import { onAbort, type Signal } from "../../src/model/abort.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { lookupFailed } from "../../src/net/errors.ts";
-import { lookedUp } from "../../src/net/fetch.ts";
+import { hostToLookUp } from "../../src/net/fetch.ts";
 import {
   askResolver,
   isLookupFailure,
@@ -77,10 +77,10 @@ describe("work that begins with a lookup", () => {
 test("the looked-up host of a URL is its own, or the proxy's", () => {
   const rules = { proxy: undefined, fromEnvironment: false, noProxy: "" };
   const proxied = { ...rules, proxy: { kind: "http", host: "proxy.test", port: 1 } as const };
-  expect(lookedUp(new URL("https://api.test/"), rules)).toBe("api.test");
-  expect(lookedUp(new URL("https://[::1]:8/"), rules)).toBe("::1");
-  expect(lookedUp(new URL("https://api.test/"), proxied)).toBe("proxy.test");
-  expect(lookedUp(new URL("http://api.test/"), proxied)).toBe("api.test");
+  expect(hostToLookUp(new URL("https://api.test/"), rules)).toBe("api.test");
+  expect(hostToLookUp(new URL("https://[::1]:8/"), rules)).toBe("::1");
+  expect(hostToLookUp(new URL("https://api.test/"), proxied)).toBe("proxy.test");
+  expect(hostToLookUp(new URL("http://api.test/"), proxied)).toBe("api.test");
 });
 
 describe("the ingress's last known address", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { bindingFor, bindingsOf } from "../../src/model/binding.ts";
 import { isSameUser } from "../../src/reach/carrier.ts";
-import { parseListen } from "../../src/reach/doors.ts";
+import { parseListen } from "../../src/reach/local-doors.ts";
 import { pacText } from "../../src/reach/pac.ts";
 import { userConfigPath, userStateFolder } from "../../src/reach/place.ts";
 import { chosenBinding, namedEndpoint } from "../../src/reach/reach.ts";

@@ -153,8 +153,8 @@ stories("endpoints that cannot be served", () => {
     const bad: readonly [string, string][] = [
       ["http://*.wild.demo", "a wildcard needs dns.enabled: true, or its names in names.expand"],
       ["http://localhost", '"localhost" always means the local machine or network'],
-      ["http://evil.demo\n127.0.0.1 bank.example", "has a character that names do not have"],
-      ["http://nul\u0000.demo", "has a character that names do not have"],
+      ["http://evil.demo\n127.0.0.1 bank.example", "has a character that is not allowed in names"],
+      ["http://nul\u0000.demo", "has a character that is not allowed in names"],
       [`http://${"x".repeat(1_000_000)}.demo`, "is not [scheme://]host[:port]"],
       ["ftp://files.demo", 'has the scheme "ftp"'],
       ["tcp://portless.demo", "names no port"],

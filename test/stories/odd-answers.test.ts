@@ -298,7 +298,7 @@ stories("in place of ngrok's list, an API answers with", () => {
 
 /** Of one row: an endpoint's URL, and what comes of it. */
 type Url = readonly [url: string, outcome: { readonly name: string } | { readonly reason: string }];
-const bad = "has a character that names do not have, or a hyphen at a label's end";
+const bad = "has a character that is not allowed in names, or a hyphen at a label's end";
 const urls: readonly Url[] = [
   ["http://UPPER.demo", { name: "upper.demo" }],
   ["HTTP://scheme.demo", { name: "scheme.demo" }],

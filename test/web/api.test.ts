@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { createFeed } from "../../src/desk/feed.ts";
 import { createHistory } from "../../src/history/history.ts";
-import { createApi } from "../../src/web/api.ts";
+import { createHttpApi } from "../../src/web/http-api.ts";
 
 function servedApi() {
   const feed = createFeed(createHistory(), () => undefined);
-  const app = createApi({ run: async () => ({ events: [], next: "" }), feed });
+  const app = createHttpApi({ run: async () => ({ events: [], next: "" }), feed });
   const client = { mayRun: () => true, isWelcome: () => true };
   return (method: string) =>
     app.fetch(new Request("http://localhost/api/v1/events", { method }), client);

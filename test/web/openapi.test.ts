@@ -5,7 +5,7 @@ import {
   operations,
   webOperationNames,
 } from "../../src/desk/operations.ts";
-import { readerOf } from "../../src/web/api.ts";
+import { readerOf } from "../../src/web/http-api.ts";
 import { openApi, pathOf } from "../../src/web/openapi.ts";
 
 interface Method {

@@ -38,7 +38,7 @@ function report(
   const lines = inOrder.map((problem) => `${mark(problem.kind, paint)} ${problemText(problem)}`);
   if (!ok) lines.push(`"${path}" is ${paint.bad("not valid")}`);
   else if (exists) lines.push(`"${path}" is ${paint.good("valid")}`);
-  else lines.push(`there is no "${path}": every setting has its default`);
+  else lines.push(`There is no "${path}": every setting has its default`);
   return lines.join("\n");
 }
 

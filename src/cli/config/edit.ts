@@ -144,6 +144,7 @@ export async function runEditor(
     throw new NgrokdError(
       "cancelled",
       `The editor "${name}" ended with ${signal ?? `exit code ${code}`}`,
+      { hint: "nothing was saved; set another editor in EDITOR, or try again" },
     );
 }
 

@@ -16,7 +16,7 @@ export default command({
         hint,
       });
     }
-    say.result({ path, created: true }, `wrote "${path}"`);
+    say.result({ path, created: true }, `Wrote "${path}".`);
     return 0;
   },
 });

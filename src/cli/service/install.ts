@@ -82,7 +82,10 @@ export default command({
   },
 });
 
-/** Throws `usage` for what is no user, and where no group is made. */
+/**
+ * Throws `usage` for a text that is no user's name, and on a system on which
+ * ngrokd makes no group.
+ */
 function memberIn(name: string | undefined, { addMember }: Manager): string | undefined {
   if (name === undefined) return undefined;
   if (!isUserName(name))

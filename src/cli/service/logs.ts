@@ -8,7 +8,7 @@ export default command({
   name: "service logs",
   description: "Show the log of the service; --follow shows new lines, too",
   args: {
-    follow: { type: "boolean", alias: "f", description: "Go on until Ctrl-C" },
+    follow: { type: "boolean", alias: "f", description: "Keep printing new lines until Ctrl-C" },
     lines: {
       type: "string",
       alias: "n",

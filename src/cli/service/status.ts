@@ -22,7 +22,7 @@ export default command({
 /** Pure: the text of `ngrokd service status`. */
 export function stateText(state: ServiceState, paint: Paint): string {
   if (state.installed === "none")
-    return `The service is not installed; ${paint.name("sudo ngrokd service install")} installs it`;
+    return `The service is not installed. ${paint.name("`sudo ngrokd service install`")} installs it.`;
   const rows: [string, string][] = [["Service", runsText(state, paint)]];
   if (state.says !== "") rows.push(["It says", state.says]);
   if (state.pid !== null)

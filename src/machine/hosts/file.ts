@@ -296,7 +296,7 @@ function hasSelinux(): boolean {
   try {
     return existsSync("/sys/fs/selinux/enforce");
   } catch {
-    // Deno lets nobody look there without all rights.
+    // Deno allows this look only with all rights.
     return true;
   }
 }
@@ -330,8 +330,8 @@ async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
 }
 
 function hostsError(path: string, error: unknown): NgrokdError {
+  if (error instanceof NgrokdError && error.hint !== undefined) return error;
   const known = fileError(`Cannot edit "${path}"`, error);
-  if (known.hint !== undefined) return known;
   const denied = known.code === "permission";
   const hint = denied
     ? process.getuid?.() === 0
@@ -340,7 +340,7 @@ function hostsError(path: string, error: unknown): NgrokdError {
     : "the next pass tries again; NGROKD_HOSTS_PATH can name another file";
   return new NgrokdError(denied ? "permission" : "hosts", known.message, {
     cause: error,
-    hint,
+    hint: known.hint ?? hint,
     details: known.details,
   });
 }

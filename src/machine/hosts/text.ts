@@ -95,7 +95,7 @@ export function editHosts(
     : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
 }
 
-/** The second addresses of names. */
+/** The IPv6 addresses of names, beside their IPv4 addresses. */
 export type Entries6 = ReadonlyMap<Hostname, Ip6>;
 
 /** The names and addresses that this daemon or an earlier run has written. */

@@ -17,7 +17,7 @@ export interface LinkSystem {
    * for grounds that are new.
    */
   hold(grounds: readonly VirtualGround[]): Promise<Held>;
-  /** Makes these single addresses usable, where a ground alone does not. */
+  /** Makes these addresses usable one by one, if a ground alone does not. */
   carry(addresses: readonly AnyIp[]): Promise<void>;
   /** Whether anything may have changed since the last question. */
   changed(): Promise<boolean>;

@@ -42,7 +42,7 @@ export function resolverNeeds(places: ResolverPlaces = usualPlaces): {
 const dnsmasqIn = ({ networkManager }: Pick<ResolverPlaces, "networkManager">): string =>
   join(networkManager, "dnsmasq.d");
 
-/** Reads the facts; whatever cannot be read is not there. */
+/** Reads the facts. A file that cannot be read counts as missing. */
 export async function resolverFacts(
   linkName: string,
   mayEdit: boolean,

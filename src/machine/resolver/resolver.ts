@@ -152,7 +152,7 @@ interface State extends ResolverOptions {
   swept: boolean;
 }
 
-/** As far as a cheap look tells. */
+/** Compares file stamps only. A full look follows after `fullLookMs`. */
 function isRight({ current, trouble }: State, wanted: Wanted, at: number): boolean {
   return (
     current !== undefined &&
@@ -210,7 +210,7 @@ async function takeBack(state: State): Promise<boolean> {
   }
 }
 
-/** Takes back what the journal of a killed run has. */
+/** Undoes the settings in the journal of a killed run. */
 async function sweep(state: State): Promise<void> {
   const { stateFolder, settings, places = usualPlaces, log } = state;
   state.swept = true;

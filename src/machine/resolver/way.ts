@@ -20,13 +20,13 @@ export interface ResolverFacts {
   readonly mayEdit: boolean;
 }
 
-/** How this machine's resolver is told about the DNS server. */
+/** The way in which this machine's resolver learns of the DNS server. */
 export type Way =
   | { readonly kind: "resolved"; readonly text: string }
   | { readonly kind: "dnsmasq"; readonly text: string; readonly folder: string }
   | { readonly kind: "folder"; readonly text: string; readonly folder: string }
   | { readonly kind: "resolv-conf"; readonly text: string }
-  /** A person has to do it; `text` says what. */
+  /** The user has to do it; `text` is the instruction. */
   | { readonly kind: "by-hand"; readonly text: string };
 
 export const resolvConfPath = "/etc/resolv.conf";

@@ -479,7 +479,7 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     expect(outcome).toEqual({
       code: "permission",
       message: `Cannot edit "${hosts.path}": the file system is read-only`,
-      hint: "if it is mounted, as in a container, mount its folder instead, and writable",
+      hint: "make this file system writable, or use another path; if it is a mount, mount its folder instead",
     });
     expect(text).toBe(foreign);
   });

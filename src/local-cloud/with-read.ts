@@ -2,7 +2,7 @@ import type { Conn } from "../net/types.ts";
 import { waitingVerbs } from "../net/waiting.ts";
 
 /** `conn` with another read, and perhaps another end of its half. */
-export function wrapped(
+function withRead(
   conn: Conn,
   { read, closeWrite = () => conn.closeWrite() }: Pick<Conn, "read"> & Partial<Conn>,
 ): Conn {
@@ -13,7 +13,7 @@ export function wrapped(
     closeWrite,
     remote: conn.remote,
     local: conn.local,
-    // Only read() knows what comes first.
+    // A wrapper may change the bytes, and does so in read() only.
     readNow: () => undefined,
     unread: (bytes) => conn.unread(bytes),
     peer: conn.peer,
@@ -26,7 +26,7 @@ export function wrapped(
 /** `conn` with a read that is already pending. */
 export function withFirstRead(conn: Conn, first: Promise<Uint8Array | null>): Conn {
   let waiting: Promise<Uint8Array | null> | undefined = first;
-  return wrapped(conn, {
+  return withRead(conn, {
     read() {
       const next = waiting ?? conn.read();
       waiting = undefined;
@@ -42,7 +42,7 @@ export function withFirstRead(conn: Conn, first: Promise<Uint8Array | null>): Co
  */
 export function closingFully(conn: Conn, mayGoOn: () => boolean): Conn {
   let closed = false;
-  return wrapped(conn, {
+  return withRead(conn, {
     async read() {
       const bytes = await conn.read();
       if (closed && bytes !== null) conn.abort();

@@ -27,7 +27,7 @@ export interface Client {
 const mostStreams = 16;
 
 /** The operations over HTTP, for clients that have been let in. */
-export function createApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
+export function createHttpApi({ run, feed }: ApiDeps): Hono<{ Bindings: Client }> {
   const app = new Hono<{ Bindings: Client }>();
   let streams = 0;
   for (const name of webOperationNames) {

@@ -16,7 +16,7 @@ import type { Net } from "../net/types.ts";
 import { managerRuns, planInstall, thisManager, unitFile } from "../service/manage.ts";
 import { serviceState } from "../service/service-state.ts";
 import { refuseExposed, serviceFacts } from "../service/this-service.ts";
-import { type Ability, type Facts, isServed, type Scope } from "./facts.ts";
+import { type Ability, type Facts, isServiceSetUp, type Scope } from "./facts.ts";
 import type { ServiceDraft } from "./plan.ts";
 
 export interface Place {
@@ -78,7 +78,7 @@ export const problemLines = ({ problems }: Reading): string[] =>
   problems.slice(0, 20).map((problem) => problemText(problem));
 
 /** Reads all facts, and changes nothing. Rejects if the file is broken. */
-export async function look(place: Place, scope: Scope, reading: Reading): Promise<Facts> {
+export async function gatherFacts(place: Place, scope: Scope, reading: Reading): Promise<Facts> {
   const usable = reading.loaded ?? (await readDraft(place, configTemplate())).loaded ?? undefined;
   if (usable === undefined) throw brokenConfig(reading);
   const isBroken = reading.loaded === undefined;
@@ -169,7 +169,7 @@ export async function draftService(
     takeOver,
     member,
   });
-  const isSettled = before === "same" && isServed(facts);
+  const isSettled = before === "same" && isServiceSetUp(facts);
   const remarks = isSettled ? [] : service.remarks;
   return { steps, before, path, stateFolder: service.stateFolder, remarks };
 }

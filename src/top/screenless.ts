@@ -9,8 +9,8 @@ import { type Style, shortBytes, shortCount, shortMs } from "./style.ts";
 const mostRows = 10;
 
 /**
- * Pure: a look where nothing can be drawn in place: a line about the daemon,
- * and one for each of the busiest endpoints.
+ * Pure: a look as lines, for a place without cursor movement: one about the
+ * daemon, and one for each of the busiest endpoints.
  */
 export function lookLines({ at, status, items, traffic }: Look, { paint }: Style): string {
   const { phase, reason, connections } = status;
