@@ -1,6 +1,6 @@
 import { createInspector } from "../../src/inspect/inspect.ts";
 
-/** What the inspection costs for a chunk of a body of 64 KiB, in microseconds. */
+/** The cost of the inspection for a body chunk of 64 KiB, in microseconds. */
 export function chunkCost(count: number): number {
   const inspector = createInspector(() => ({
     endpoints: ["*"],
