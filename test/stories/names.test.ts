@@ -144,7 +144,7 @@ stories("an account lists names that this machine needs", () => {
     rmSync("/etc/ngrokd/names.json");
     writeConfig(configFor(cloud));
     const reports = () =>
-      daemon.lines().filter(({ message }) => message.startsWith("Names stay served"));
+      daemon.lines().filter(({ message }) => message.startsWith("These names stay served"));
     daemon = await serve();
     await daemon.becomes("github.com", "listening");
     await until("it is reported", () => reports().length === 1);
