@@ -38,12 +38,16 @@ export async function lookUp(
   const { ask, conf, budgetMs = 1500 } = deps;
   const end = performance.now() + budgetMs;
   const lies = createLies((name) => ask(name, conf.servers));
+  const lie = await lies.about("com");
+  if (lie.kind === "silent") {
+    for (const subject of subjects) found(subject, lie);
+    return;
+  }
   const waiting = subjects.values();
   const work = async (): Promise<void> => {
     for (const subject of waiting)
-      found(subject, performance.now() > end ? silence : await meaningOf(subject, deps, lies));
+      found(subject, performance.now() > end ? silence : await meaningOf(subject, deps, lies, lie));
   };
-  await lies.about("com");
   await Promise.all(Array.from({ length: Math.min(atOnce, subjects.length) }, work));
 }
 
@@ -65,10 +69,12 @@ function createLies(ask: (name: string) => Promise<Answer>): Lies {
   };
 }
 
-async function meaningOf(subject: Subject, deps: LookUpDeps, lies: Lies): Promise<Answer> {
-  const { ask, conf, isOwn } = deps;
-  const lie = await lies.about("com");
-  if (lie.kind === "silent") return lie;
+async function meaningOf(
+  subject: Subject,
+  { ask, conf, isOwn }: LookUpDeps,
+  lies: Lies,
+  lie: Answer,
+): Promise<Answer> {
   const zone = subject.startsWith("*.") ? subject.slice(2) : undefined;
   const ownAnswer = async (name: string, lie: Answer): Promise<Answer> => {
     const first = await ask(name, conf.servers);

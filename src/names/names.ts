@@ -261,7 +261,10 @@ async function inquire(
       .values()
       .some((one) => one === address);
   // There may not be time for all. A public name is the likeliest in use.
-  const inOrder = [...asked.filter(isPublic), ...asked.filter((one) => !isPublic(one))];
+  const { likely = [], others = [] } = Object.groupBy(asked, (one) =>
+    isPublic(one) ? "likely" : "others",
+  );
+  const inOrder = [...likely, ...others];
   await lookUp(inOrder, { ask: state.ask, conf, isOwn }, found);
 }
 

@@ -16,16 +16,20 @@ export async function loadSuffixes(): Promise<Suffixes> {
   const { parse } = await import("tldts");
   return {
     isSuffix(name) {
-      const { publicSuffix, isIcann, isPrivate } = parse(name, { allowPrivateDomains: true });
+      const { publicSuffix, isIcann, isPrivate } = parse(name, ofAll);
       return publicSuffix === name && (isIcann === true || isPrivate === true);
     },
     isDomain(name) {
-      const { publicSuffix, isIcann } = parse(name);
+      const { publicSuffix, isIcann } = parse(name, whole);
       return publicSuffix === name && isIcann === true;
     },
-    isPublic: (name) => parse(name).isIcann === true,
+    isPublic: (name) => parse(name, whole).isIcann === true,
   };
 }
+
+/** The names are no URLs, in which a host name would have to be found. */
+const whole = { extractHostname: false };
+const ofAll = { ...whole, allowPrivateDomains: true };
 
 /** For names that are all private. */
 export const noSuffixes: Suffixes = {

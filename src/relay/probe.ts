@@ -54,16 +54,19 @@ export function doubtfulAmong<P extends Place>(
   listening: ReadonlySet<string>,
 ): readonly P[] {
   if (listening.size === 0) return places;
-  const widePorts = new Set<string>();
+  const [ports, widePorts] = [new Set<number>(), new Set<number>()];
   for (const key of listening) {
-    const [address = "", port = ""] = key.split(":");
+    const [address = "", digits = ""] = key.split(":");
+    const port = Number.parseInt(digits, 16);
+    ports.add(port);
     if (address.length > ipv4Length || /^0+$/.test(address)) widePorts.add(port);
   }
-  return places.filter(({ ip, port }) => {
-    if (ip.includes(":")) return true;
-    const key = listeningKey(ip, port);
-    return listening.has(key) || widePorts.has(key.slice(ipv4Length + 1));
-  });
+  // Few ports are in use, and a key takes longer than to look one up.
+  const isListed = ({ ip, port }: P): boolean =>
+    ports.has(port) && listening.has(listeningKey(ip, port));
+  return places.filter(
+    (place) => place.ip.includes(":") || widePorts.has(place.port) || isListed(place),
+  );
 }
 
 /** The digits of an IPv4 address in a key. */

@@ -41,7 +41,11 @@ describe("lookUp", () => {
       asked.push(name);
       return { kind: "silent" };
     };
-    await lookUp(["a.demo", "b.demo"], { ask, conf, isOwn: () => false }, () => undefined);
+    const kinds = new Map<string, Answer["kind"]>();
+    await lookUp(["a.demo", "*.b.demo"], { ask, conf, isOwn: () => false }, (subject, answer) =>
+      kinds.set(subject, answer.kind),
+    );
     expect(asked).toMatchObject([expect.stringMatching(/^[0-9a-f]{16}\.com$/)]);
+    expect(Object.fromEntries(kinds)).toEqual({ "a.demo": "silent", "*.b.demo": "silent" });
   });
 });
