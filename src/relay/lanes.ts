@@ -9,7 +9,7 @@ import type { Conn } from "../net/types.ts";
 import { type Count, type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type Courtesy, type ForwardDeps, forward } from "./forward.ts";
 import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
-import type { Manners } from "./greet/request-stream.ts";
+import type { FirstRequest, Manners } from "./greet/request-stream.ts";
 
 /** One route of a door, with the connections on it. */
 export interface Lane {
@@ -20,8 +20,8 @@ export interface Lane {
   readonly conns: Set<Pick<Conn, "abort">>;
   /** Called after the last connection has ended. */
   readonly waiting: (() => void)[];
-  /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
-  readonly carry: (conn: Conn, speaks?: "http") => void;
+  /** Takes a connection; `first` is the HTTP/1 request that named the host. */
+  readonly carry: (conn: Conn, first?: FirstRequest) => void;
   /** The same for a client that is known to be let in. */
   readonly take: (conn: Conn, courtesy: Courtesy) => void;
   /** Called when a connection has ended; the same for all of them. */
@@ -106,7 +106,7 @@ function createLane(state: LaneState, doorway: Doorway, route: Route, meter: Met
     meter,
     conns: new Set(),
     waiting: [],
-    carry: (conn, speaks) => admit(state, lane, conn, speaks),
+    carry: (conn, first) => admit(state, lane, conn, first),
     take: (conn, courtesy) => carry(state, lane, conn, undefined, courtesy),
     ended: (conn) => end(state, lane, conn),
   };
@@ -154,7 +154,7 @@ function carry(
   state: LaneState,
   lane: Lane,
   conn: Conn,
-  speaks: "http" | undefined,
+  first: FirstRequest | undefined,
   courtesy?: Courtesy,
 ): void {
   const { meter } = lane;
@@ -167,8 +167,8 @@ function carry(
     recordRefused(deps, lane, conn, state.guard.userOf(conn), "limit", over.reason);
     return;
   }
-  const manners = mannersFor(lane.route, speaks, state);
-  const client = manners === undefined ? conn : guardedConn(conn, manners);
+  const manners = mannersFor(lane.route, first, state);
+  const client = manners === undefined ? conn : guardedConn(conn, manners, first);
   state.open += 1;
   lane.conns.add(client);
   forward(client, binding, meter, deps, lane.ended, state.guard.userOf(conn));
@@ -183,26 +183,26 @@ function end(state: LaneState, { conns, meter, route, waiting }: Lane, conn: Con
 }
 
 /** Carries a client if it may use the endpoint. */
-function admit(state: LaneState, lane: Lane, conn: Conn, speaks: "http" | undefined): void {
+function admit(state: LaneState, lane: Lane, conn: Conn, first: FirstRequest | undefined): void {
   const { wanted, without } = sharedBy(lane.route);
   const judged = state.guard.judge(conn, wanted, without);
   if (judged instanceof Promise)
     void judged.then((refusal) => {
       // The door may have closed meanwhile.
-      if (state.isLive(lane)) follow(state, lane, conn, { refusal, speaks });
+      if (state.isLive(lane)) follow(state, lane, conn, { refusal, first });
       else conn.abort();
     });
-  else follow(state, lane, conn, { refusal: judged, speaks });
+  else follow(state, lane, conn, { refusal: judged, first });
 }
 
 function follow(
   state: LaneState,
   lane: Lane,
   conn: Conn,
-  { refusal, speaks }: { refusal: RefusalText | undefined; speaks: "http" | undefined },
+  { refusal, first }: { refusal: RefusalText | undefined; first: FirstRequest | undefined },
 ): void {
   if (refusal === undefined) {
-    carry(state, lane, conn, speaks);
+    carry(state, lane, conn, first);
     return;
   }
   const { target } = lane.route;
@@ -253,14 +253,14 @@ export function refuse(
 /** Undefined if the requests of a connection need no look. */
 function mannersFor(
   { match, target: { binding } }: Route,
-  speaks: "http" | undefined,
+  first: FirstRequest | undefined,
   { rewriteHost, hosts }: Pick<LaneOptions, "rewriteHost" | "hosts">,
 ): Manners | undefined {
   const rewrite = rewriteHost?.() === true && binding.proto === "http";
-  if (speaks === undefined && !rewrite) return undefined;
+  if (first === undefined && !rewrite) return undefined;
   const authority = binding.port === 80 ? binding.host : binding.key;
   return {
-    only: speaks === "http" && match.kind === "name" ? namesOf(match) : undefined,
+    only: first !== undefined && match.kind === "name" ? namesOf(match) : undefined,
     mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
     rewrite: rewrite ? authority : undefined,
   };

@@ -1,8 +1,9 @@
 import type { ErrorKind } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
-import { type Greeted, greet } from "./greet/greet.ts";
+import { type Greeted, type GreetingUser, startGreeting } from "./greet/greet.ts";
 import type { Named } from "./greet/naming.ts";
 import { refuse } from "./greet/refusal.ts";
+import type { FirstRequest } from "./greet/request-stream.ts";
 
 /** The clients of a shared door that have no endpoint, or none yet. */
 export interface Reception {
@@ -17,7 +18,7 @@ export interface Guest {
   readonly limitMs: number;
   readonly laneOf: (
     host: Named,
-  ) => { readonly carry: (conn: Conn, speaks?: "http") => void } | undefined;
+  ) => { readonly carry: (conn: Conn, first?: FirstRequest) => void } | undefined;
   /** Called once: before the client is handed on, or when it has gone. */
   readonly leaves: () => void;
   readonly refused: (refusal: Refusal) => void;
@@ -31,61 +32,113 @@ export interface Refusal {
 }
 
 export function createReception(): Reception {
-  const waiting = new Set<Conn>();
+  const waiting = new Set<Visit>();
+  const deadlines = new Deadlines(waiting);
   return {
-    receive: (conn, guest) => void receive(waiting, conn, guest),
+    receive(conn, guest) {
+      const visit = new Visit(conn, guest, waiting);
+      deadlines.count(visit);
+      startGreeting(conn, visit);
+    },
     close() {
-      for (const conn of waiting) conn.abort();
+      for (const { conn } of waiting) conn.abort();
     },
   };
 }
 
-async function receive(waiting: Set<Conn>, conn: Conn, guest: Guest): Promise<void> {
-  waiting.add(conn);
-  const greeted = await greetWithin(conn, guest.limitMs);
-  const client = "host" in conn.remote ? conn.remote.host : "";
-  if (typeof greeted === "string") {
-    guest.refused({ kind: greeted, reason: reasons[greeted], fields: { client } });
-    conn.abort();
-  } else {
-    const { naming, bytes } = greeted;
+/** A class for the same reason as Forwarding: each client of a door has one. */
+class Visit implements GreetingUser {
+  readonly conn: Conn;
+  /** By performance.now(). */
+  readonly endsAt: number;
+  /** `late`: reset at the deadline. `refused`: has the time of its last words. */
+  state: "greets" | "late" | "refused" = "greets";
+  private readonly guest: Guest;
+  private readonly waiting: Set<Visit>;
+
+  constructor(conn: Conn, guest: Guest, waiting: Set<Visit>) {
+    this.conn = conn;
+    this.guest = guest;
+    this.waiting = waiting;
+    this.endsAt = performance.now() + guest.limitMs;
+    waiting.add(this);
+  }
+
+  greeted({ naming, bytes, head }: Greeted): void {
+    const { conn, guest } = this;
     const host = naming.kind === "unreadable" ? undefined : naming.host;
     const lane = naming.kind === "unreadable" ? undefined : guest.laneOf(host);
-    if (lane !== undefined) {
-      waiting.delete(conn);
-      guest.leaves();
-      conn.unread(bytes);
-      lane.carry(conn, naming.kind === "http" ? "http" : undefined);
+    if (lane === undefined) {
+      const { client } = this;
+      const fields = host === undefined || host === "" ? { client } : { client, host };
+      guest.refused({ kind: "misdirected", reason: reasonOf(naming), fields });
+      this.state = "refused";
+      void refuse(conn, naming).then(() => this.untilClosed());
       return;
     }
-    const fields = host === undefined || host === "" ? { client } : { client, host };
-    guest.refused({ kind: "misdirected", reason: reasonOf(naming), fields });
-    await refuse(conn, naming);
+    this.leave();
+    conn.unread(bytes);
+    lane.carry(conn, head && { head, bytes });
   }
-  await conn.closed;
-  waiting.delete(conn);
-  guest.leaves();
+
+  left(): void {
+    const kind = this.state === "late" ? "timeout" : "reset";
+    this.guest.refused({ kind, reason: reasons[kind], fields: { client: this.client } });
+    this.conn.abort();
+    void this.untilClosed();
+  }
+
+  private async untilClosed(): Promise<void> {
+    await this.conn.closed;
+    this.leave();
+  }
+
+  private leave(): void {
+    this.waiting.delete(this);
+    this.guest.leaves();
+  }
+
+  private get client(): string {
+    const { remote } = this.conn;
+    return "host" in remote ? remote.host : "";
+  }
+}
+
+/** One timer for all clients of a door: nearly all of them are gone before. */
+class Deadlines {
+  private readonly waiting: ReadonlySet<Visit>;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private ringsAt = Number.POSITIVE_INFINITY;
+
+  constructor(waiting: ReadonlySet<Visit>) {
+    this.waiting = waiting;
+  }
+
+  count({ endsAt }: Visit): void {
+    if (endsAt >= this.ringsAt) return;
+    clearTimeout(this.timer);
+    this.ringsAt = endsAt;
+    this.timer = setTimeout(() => this.ring(), endsAt - performance.now());
+    this.timer.unref?.();
+  }
+
+  private ring(): void {
+    this.ringsAt = Number.POSITIVE_INFINITY;
+    for (const visit of [...this.waiting]) {
+      if (visit.state !== "greets") continue;
+      if (visit.endsAt > performance.now()) this.count(visit);
+      else {
+        visit.state = "late";
+        visit.conn.abort();
+      }
+    }
+  }
 }
 
 const reasons = {
   timeout: "it sent no host in time",
   reset: "it left before it named a host",
 } as const;
-
-async function greetWithin(conn: Conn, limitMs: number): Promise<Greeted | keyof typeof reasons> {
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    conn.abort();
-  }, limitMs);
-  try {
-    return (await greet(conn)) ?? "reset";
-  } catch {
-    return timedOut ? "timeout" : "reset";
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 function reasonOf(naming: Greeted["naming"]): string {
   if (naming.kind === "unreadable") return naming.reason;

@@ -40,29 +40,40 @@ function manyLanes<Lane extends { readonly route: Route }>(
   lanes: readonly Lane[],
 ): Switchboard<Lane> {
   const byAddress = new Map<string, Lane>();
-  const byName = new Map<string, Lane>();
+  /** By the address, or nothing for all of them, and then by the name. */
+  const byName = new Map<string, Map<string, Lane>>();
   for (const lane of lanes) {
     const { match } = lane.route;
-    if (match.kind === "any") byAddress.set(match.at ?? "", lane);
-    else for (const name of namesOf(match)) byName.set(nameKey(match.at ?? "", name), lane);
+    const at = match.at ?? "";
+    if (match.kind === "any") byAddress.set(at, lane);
+    else {
+      const there = byName.get(at) ?? new Map<string, Lane>();
+      byName.set(at, there);
+      for (const name of namesOf(match)) there.set(name, lane);
+    }
   }
-  const named = [...new Set(byName.values())];
+  const named = [...new Set([...byName.values()].flatMap((there) => [...there.values()]))];
   const [only] = named.length === 1 ? named : [];
-  const hasAddresses = [...byAddress.keys()].some((at) => at !== "");
   const usual = byAddress.get("");
   return {
     named,
-    laneFor: hasAddresses ? (conn) => onePlace(conn, (at) => byAddress.get(at)) : () => usual,
-    laneNamed: (conn, host) =>
-      onePlace(conn, (at) =>
-        host === undefined
-          ? only !== undefined && (only.route.match.at ?? "") === at
-            ? only
-            : undefined
-          : byName.get(nameKey(at, host)),
-      ),
+    laneFor: hasPlaces(byAddress)
+      ? (conn) => onePlace(conn, (at) => byAddress.get(at))
+      : () => usual,
+    laneNamed(conn, host) {
+      if (host === undefined)
+        return (
+          only && onePlace(conn, (at) => ((only.route.match.at ?? "") === at ? only : undefined))
+        );
+      return hasPlaces(byName)
+        ? onePlace(conn, (at) => byName.get(at)?.get(host))
+        : byName.get("")?.get(host);
+    },
   };
 }
+
+/** Whether the address to which a client has connected decides. */
+const hasPlaces = (map: ReadonlyMap<string, unknown>): boolean => map.size > (map.has("") ? 1 : 0);
 
 /** The first result for the address itself, its family, or all addresses. */
 function onePlace<T>(
@@ -72,5 +83,3 @@ function onePlace<T>(
   const at = "host" in local ? local.host : "";
   return find(at) ?? (at.includes(":") ? undefined : find("0.0.0.0")) ?? find("");
 }
-
-const nameKey = (at: string, host: string): string => `${at} ${host}`;

@@ -1,13 +1,19 @@
 import type { Conn, Waiter, Watcher } from "../../net/types.ts";
-import { createRequestStream, type Manners, type RequestStream } from "./request-stream.ts";
+import {
+  createRequestStream,
+  type FirstRequest,
+  type Manners,
+  type RequestStream,
+} from "./request-stream.ts";
 
 /**
  * An HTTP/1 client's connection whose requests are looked at as they are read.
  * If one may not pass, the reader finds the end of the client's bytes, and the
- * server's replies to earlier requests still reach the client.
+ * server's replies to earlier requests still reach the client. `first` is the
+ * request at the start of the bytes that were put back, if it was read before.
  */
-export function guardedConn(conn: Conn, manners: Manners): Conn {
-  return new GuardedConn(conn, createRequestStream(manners));
+export function guardedConn(conn: Conn, manners: Manners, first?: FirstRequest): Conn {
+  return new GuardedConn(conn, createRequestStream(manners, first));
 }
 
 /** Why a guarded connection passes no more requests; undefined if it does. */
@@ -18,7 +24,7 @@ class GuardedConn implements Conn, Waiter {
   private readonly conn: Conn;
   private readonly requests: RequestStream;
   /** Passed requests that have not been read. */
-  private ready: Uint8Array[] = [];
+  private ready: Uint8Array = nothing;
   private reader: Waiter | undefined;
 
   constructor(conn: Conn, requests: RequestStream) {
@@ -48,22 +54,24 @@ class GuardedConn implements Conn, Waiter {
   }
 
   readFor(waiter: Waiter): Uint8Array | null | undefined {
+    const { conn, requests } = this;
     for (;;) {
       const next = this.next();
       if (next !== undefined) return next;
+      if (requests.isOpaque) return conn.readFor(waiter);
       this.reader = waiter;
-      if (this.requests.state.kind === "held") return undefined;
-      const bytes = this.conn.readFor(this);
+      if (requests.state.kind === "held") return undefined;
+      const bytes = conn.readFor(this);
       if (bytes === undefined) return undefined;
       this.reader = undefined;
-      if (bytes === null) return this.requests.finish() ?? null;
-      this.ready.push(...this.requests.take(bytes));
+      if (bytes === null) return requests.finish() ?? null;
+      this.ready = requests.take(bytes);
     }
   }
 
   readNow(): Uint8Array | undefined {
     const bytes = this.conn.readNow();
-    if (bytes !== undefined) this.ready.push(...this.requests.take(bytes));
+    if (bytes !== undefined) this.add(this.requests.take(bytes));
     return this.next() ?? undefined;
   }
 
@@ -74,7 +82,7 @@ class GuardedConn implements Conn, Waiter {
   }
 
   unread(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.ready.unshift(bytes);
+    this.ready = joined(bytes, this.ready);
   }
 
   write(bytes: Uint8Array): Promise<void> | void {
@@ -108,7 +116,7 @@ class GuardedConn implements Conn, Waiter {
   }
 
   arrived(bytes: Uint8Array | null): void {
-    if (bytes !== null) this.ready.push(...this.requests.take(bytes));
+    if (bytes !== null) this.add(this.requests.take(bytes));
     this.goOn(bytes === null ? null : undefined);
   }
 
@@ -124,10 +132,12 @@ class GuardedConn implements Conn, Waiter {
 
   /** The server's bytes: they may let a held client go on. */
   private answered(bytes: Uint8Array): void {
-    const { kind } = this.requests.state;
-    this.requests.answer(bytes);
-    if (kind !== "held" || this.requests.state.kind === "held") return;
-    this.ready.push(...this.requests.take(new Uint8Array(0)));
+    const { requests } = this;
+    if (requests.isOpaque) return;
+    const { kind } = requests.state;
+    requests.answer(bytes);
+    if (kind !== "held" || requests.state.kind === "held") return;
+    this.add(requests.take(nothing));
     if (this.reader !== undefined) queueMicrotask(() => this.goOn(undefined));
   }
 
@@ -143,14 +153,22 @@ class GuardedConn implements Conn, Waiter {
     }
   }
 
+  private add(passed: Uint8Array): void {
+    this.ready = joined(this.ready, passed);
+  }
+
   /** The next passed bytes; null at the end; undefined if none are here. */
   private next(): Uint8Array | null | undefined {
     const { ready } = this;
-    if (ready.length > 1) this.ready = [];
-    const bytes = ready.length > 1 ? Buffer.concat(ready) : this.ready.shift();
-    if (bytes !== undefined) return bytes;
+    if (ready.length > 0) {
+      this.ready = nothing;
+      return ready;
+    }
     return this.requests.state.kind === "over" ? null : undefined;
   }
 }
 
+const joined = (first: Uint8Array, second: Uint8Array): Uint8Array =>
+  first.length === 0 ? second : second.length === 0 ? first : Buffer.concat([first, second]);
+const nothing = new Uint8Array(0);
 const ignore = (): void => undefined;

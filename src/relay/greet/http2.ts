@@ -10,8 +10,8 @@ export const settingsFrame = new Uint8Array([0, 0, 0, 4, 0, 0, 0, 0, 0]);
 /** Whether these are the first bytes of HTTP/2. */
 export function isHttp2(bytes: Uint8Array): boolean | "perhaps" {
   const length = Math.min(bytes.length, prefaceOfHttp2.length);
-  const same = prefaceOfHttp2.subarray(0, length).equals(bytes.subarray(0, length));
-  return !same ? false : length === prefaceOfHttp2.length ? true : "perhaps";
+  for (let at = 0; at < length; at += 1) if (bytes[at] !== prefaceOfHttp2[at]) return false;
+  return length === prefaceOfHttp2.length ? true : "perhaps";
 }
 
 interface Frame {

@@ -61,27 +61,36 @@ const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
 
 const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 /** Values are trimmed afterwards: here that would take quadratic time. */
-const fieldLine = /^([!#$%&'*+\-.^_`|~\w]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
+const fieldLine = /^[!#$%&'*+\-.^_`|~\w]+:[^\x00-\x08\x0a-\x1f\x7f]*$/;
 
-/** The values of the fields that count; undefined if a line is not valid. */
-function fieldsIn(lines: readonly string[]) {
-  const fields: Record<FieldName, string[]> = {
-    host: [],
-    "transfer-encoding": [],
-    "content-length": [],
-    upgrade: [],
-  };
+/** The values of the fields that count. */
+class Fields {
+  readonly host: string[] = [];
+  readonly "transfer-encoding": string[] = [];
+  readonly "content-length": string[] = [];
+  readonly upgrade: string[] = [];
+}
+
+/** Undefined if a line is not valid. */
+function fieldsIn(lines: readonly string[]): Fields | undefined {
+  const fields = new Fields();
   for (const line of lines) {
-    const field = fieldLine.exec(line);
-    if (field === null) return undefined;
-    const [, name = "", value = ""] = field;
-    const key = name.toLowerCase();
-    if (Object.hasOwn(fields, key)) fields[key as FieldName].push(trimmed(value));
+    if (!fieldLine.test(line)) return undefined;
+    const colon = line.indexOf(":");
+    const name = nameOf(line, colon);
+    if (name !== undefined) fields[name].push(trimmed(line.slice(colon + 1)));
   }
   return fields;
 }
 
-type FieldName = "host" | "transfer-encoding" | "content-length" | "upgrade";
+/** Undefined if the field does not count: the length says so of nearly all. */
+function nameOf(line: string, length: number): keyof Fields | undefined {
+  for (const name of counting)
+    if (name.length === length && line.slice(0, length).toLowerCase() === name) return name;
+  return undefined;
+}
+
+const counting = ["host", "transfer-encoding", "content-length", "upgrade"] as const;
 
 /** Servers skip empty lines before a request. */
 function skipBlank(bytes: Uint8Array): number {
@@ -92,17 +101,20 @@ function skipBlank(bytes: Uint8Array): number {
 
 /** Spaces and tabs only; trim() knows more. */
 function trimmed(text: string): string {
-  const isBlank = (at: number): boolean => text[at] === " " || text[at] === "\t";
   let [start, end] = [0, text.length];
-  while (start < end && isBlank(start)) start += 1;
-  while (end > start && isBlank(end - 1)) end -= 1;
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
   return text.slice(start, end);
 }
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 /** A method has a few letters, and then there is a space. */
 function couldBeHead(bytes: Buffer): boolean {
   return /^[!#$%&'*+\-.^_`|~\w]{0,32}(?:$| )/.test(bytes.toString("latin1", 0, 33));
 }
+
+const noBody: Framing = { kind: "length", n: 0 };
 
 function framingOf(codings: readonly string[], lengths: readonly string[]): Framing | string {
   if (codings.length > 0) {
@@ -112,8 +124,9 @@ function framingOf(codings: readonly string[], lengths: readonly string[]): Fram
       ? { kind: "chunked" }
       : "its Transfer-Encoding does not end with chunked";
   }
-  const [length = "0", ...others] = new Set(lengths);
-  if (others.length > 0) return "it has several values of Content-Length";
+  const [length] = lengths;
+  if (length === undefined) return noBody;
+  if (lengths.some((other) => other !== length)) return "it has several values of Content-Length";
   return /^\d{1,15}$/.test(length)
     ? { kind: "length", n: Number(length) }
     : "its Content-Length is not a number";
@@ -129,8 +142,7 @@ function hostOf(
   fields: readonly string[],
 ): Pick<RequestHead, "host" | "authority"> | string {
   if (fields.length > 1) return "it has several Host fields";
-  const inTarget = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
-  const absolute = method === "CONNECT" ? target : inTarget;
+  const absolute = method === "CONNECT" ? target : authorityIn(target);
   const [field] = fields;
   const authority = absolute ?? field;
   const host = namedIn(authority);
@@ -138,6 +150,12 @@ function hostOf(
     return "its target and its Host field have different hosts";
   return { host, authority };
 }
+
+/** Undefined in a path, which nearly all targets are. */
+const authorityIn = (target: string): string | undefined =>
+  target.startsWith("/")
+    ? undefined
+    : /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
 
 /** The host of `host:port`. */
 export function namedIn(authority: string | undefined): Named {
