@@ -408,20 +408,24 @@ function receive(state: State, entry: Entry, first: Lane, conn: Conn): void {
     return;
   }
   state.open += 1;
-  entry.reception ??= createReception();
-  entry.reception.receive(conn, {
-    limitMs: deps.openTimeoutMs,
+  entry.reception ??= receptionOf(state, entry, id);
+  entry.reception.receive(conn, deps);
+}
+
+function receptionOf(state: State, entry: Entry, id: DoorId): Reception {
+  const { strangers } = state;
+  return createReception({
     // The routes of this moment: those of the accept may be gone.
-    laneOf: (host) => entry.board.laneNamed(conn, host),
+    laneOf: (conn, host) => entry.board.laneNamed(conn, host),
     leaves() {
       state.open -= 1;
     },
-    refused({ kind, reason, fields }) {
+    refused({ kind, reason, fields }, log) {
       strangers.total += 1;
       countError(strangers, kind);
       strangers.lastError = reason;
       const level = kind === "misdirected" ? "warn" : "debug";
-      deps.log[level](`A client of ${id} was refused, since ${reason}`, fields);
+      log[level](`A client of ${id} was refused, since ${reason}`, fields);
     },
   });
 }

@@ -1,3 +1,4 @@
+import type { Log } from "../model/log.ts";
 import type { ErrorKind } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
 import { type Greeted, type GreetingUser, startGreeting } from "./greet/greet.ts";
@@ -7,21 +8,29 @@ import type { FirstRequest } from "./greet/request-stream.ts";
 
 /** The clients of a shared door that have no endpoint, or none yet. */
 export interface Reception {
-  /** Reads the first bytes of a client, and hands it on or refuses it. */
-  receive(conn: Conn, guest: Guest): void;
+  /** Reads the first bytes of a client in time, and hands it on or refuses it. */
+  receive(conn: Conn, terms: Terms): void;
   /** Resets all of them. */
   close(): void;
 }
 
-export interface Guest {
+/** They count for the clients of this moment. */
+export interface Terms {
   /** The time for the first bytes, in milliseconds. */
-  readonly limitMs: number;
+  readonly openTimeoutMs: number;
+  readonly log: Log;
+}
+
+/** What a door does with its clients. */
+export interface Host {
+  /** Asked when the client has named its host. */
   readonly laneOf: (
+    conn: Conn,
     host: Named,
   ) => { readonly carry: (conn: Conn, first?: FirstRequest) => void } | undefined;
-  /** Called once: before the client is handed on, or when it has gone. */
+  /** Called once for each client: before it is handed on, or when it has gone. */
   readonly leaves: () => void;
-  readonly refused: (refusal: Refusal) => void;
+  readonly refused: (refusal: Refusal, log: Log) => void;
 }
 
 export interface Refusal {
@@ -31,12 +40,12 @@ export interface Refusal {
   readonly fields: { readonly client: string; readonly host?: string };
 }
 
-export function createReception(): Reception {
+export function createReception(host: Host): Reception {
   const waiting = new Set<Visit>();
   const deadlines = new Deadlines(waiting);
   return {
-    receive(conn, guest) {
-      const visit = new Visit(conn, guest, waiting);
+    receive(conn, terms) {
+      const visit = new Visit(conn, host, waiting, terms);
       deadlines.count(visit);
       startGreeting(conn, visit);
     },
@@ -53,25 +62,27 @@ class Visit implements GreetingUser {
   readonly endsAt: number;
   /** `late`: reset at the deadline. `refused`: has the time of its last words. */
   state: "greets" | "late" | "refused" = "greets";
-  private readonly guest: Guest;
+  private readonly host: Host;
+  private readonly log: Log;
   private readonly waiting: Set<Visit>;
 
-  constructor(conn: Conn, guest: Guest, waiting: Set<Visit>) {
+  constructor(conn: Conn, host: Host, waiting: Set<Visit>, { openTimeoutMs, log }: Terms) {
     this.conn = conn;
-    this.guest = guest;
+    this.host = host;
     this.waiting = waiting;
-    this.endsAt = performance.now() + guest.limitMs;
+    this.log = log;
+    this.endsAt = performance.now() + openTimeoutMs;
     waiting.add(this);
   }
 
   greeted({ naming, bytes, head }: Greeted): void {
-    const { conn, guest } = this;
-    const host = naming.kind === "unreadable" ? undefined : naming.host;
-    const lane = naming.kind === "unreadable" ? undefined : guest.laneOf(host);
+    const { conn } = this;
+    const named = naming.kind === "unreadable" ? undefined : naming.host;
+    const lane = naming.kind === "unreadable" ? undefined : this.host.laneOf(conn, named);
     if (lane === undefined) {
       const { client } = this;
-      const fields = host === undefined || host === "" ? { client } : { client, host };
-      guest.refused({ kind: "misdirected", reason: reasonOf(naming), fields });
+      const fields = named === undefined || named === "" ? { client } : { client, host: named };
+      this.host.refused({ kind: "misdirected", reason: reasonOf(naming), fields }, this.log);
       this.state = "refused";
       void refuse(conn, naming).then(() => this.untilClosed());
       return;
@@ -83,7 +94,8 @@ class Visit implements GreetingUser {
 
   left(): void {
     const kind = this.state === "late" ? "timeout" : "reset";
-    this.guest.refused({ kind, reason: reasons[kind], fields: { client: this.client } });
+    const fields = { client: this.client };
+    this.host.refused({ kind, reason: reasons[kind], fields }, this.log);
     this.conn.abort();
     void this.untilClosed();
   }
@@ -95,7 +107,7 @@ class Visit implements GreetingUser {
 
   private leave(): void {
     this.waiting.delete(this);
-    this.guest.leaves();
+    this.host.leaves();
   }
 
   private get client(): string {

@@ -43,32 +43,33 @@ function messageIn(bytes: Uint8Array): Uint8Array | Naming {
   for (let at = 0; length < end; ) {
     const start = at + 5;
     if (bytes.length < start) return more(start + end - length);
-    const size = sizeOfRecord(bytes.subarray(at, start));
+    const size = sizeOfRecord(bytes, at);
     if (size === undefined) return damaged;
     at = start + size;
     if (bytes.length < at) return more(Math.max(at, start + end - length));
     parts.push(bytes.subarray(start, at));
     if (length < 4 && length + size >= 4) {
-      const header = new Reader(Buffer.concat(parts));
+      const header = new Reader(joined(parts));
       if (header.number(1) !== clientHello) return damaged;
       end = 4 + header.number(3);
     }
     length += size;
   }
+  return joined(parts).subarray(0, end);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
   const [first] = parts;
-  return (parts.length === 1 && first !== undefined ? first : Buffer.concat(parts)).subarray(
-    0,
-    end,
-  );
+  return parts.length === 1 && first !== undefined ? first : Buffer.concat(parts);
 }
 
 const more = (atLeast: number): Naming => ({ kind: "more", atLeast, from: 0 });
 
-/** Undefined if this is no header of a handshake record. */
-function sizeOfRecord(header: Uint8Array): number | undefined {
-  const [type, major, , high = 0, low = 0] = header;
-  const size = high * 256 + low;
-  const isRight = type === handshakeRecord && major === 3 && size > 0 && size <= 16_384;
+/** Undefined if no header of a handshake record is there. */
+function sizeOfRecord(bytes: Uint8Array, at: number): number | undefined {
+  const size = (bytes[at + 3] ?? 0) * 256 + (bytes[at + 4] ?? 0);
+  const isRight =
+    bytes[at] === handshakeRecord && bytes[at + 1] === 3 && size > 0 && size <= 16_384;
   return isRight ? size : undefined;
 }
 
@@ -84,7 +85,8 @@ function nameInExtension(extension: Reader): Naming {
 }
 
 function namedIn(bytes: Uint8Array): Named {
-  const name = parseHostname(Buffer.from(bytes).toString("latin1"));
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const name = parseHostname(view.toString("latin1"));
   return name.ok ? name.value : "";
 }
 
@@ -103,21 +105,27 @@ class Reader {
   }
 
   number(size: number): number {
-    return this.bytes(size).reduce((sum, byte) => sum * 256 + byte, 0);
+    let sum = 0;
+    const start = this.at;
+    if (this.skip(size))
+      for (let at = start; at < this.at; at += 1) sum = sum * 256 + (this.source[at] ?? 0);
+    return sum;
   }
 
   bytes(size: number): Uint8Array {
-    if (this.at + size > this.source.length) this.failed = true;
-    if (this.failed) return new Uint8Array(0);
-    this.at += size;
-    return this.source.subarray(this.at - size, this.at);
+    return this.skip(size) ? this.source.subarray(this.at - size, this.at) : nothing;
   }
 
-  skip(size: number): void {
-    this.bytes(size);
+  /** Returns false if there are not so many bytes. */
+  skip(size: number): boolean {
+    if (this.at + size > this.source.length) this.failed = true;
+    if (!this.failed) this.at += size;
+    return !this.failed;
   }
 
   part(size: number): Reader {
     return new Reader(this.bytes(size));
   }
 }
+
+const nothing = new Uint8Array(0);
