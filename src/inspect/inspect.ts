@@ -113,9 +113,8 @@ export function createInspector(
         clock,
         done(exchange) {
           // A reload may have switched it off meanwhile, or allow less.
-          if (!isInspected(exchange)) return;
-          const kept = begun === changes ? exchange : narrowed(exchange, keepingOf(settings()));
-          keep(kept);
+          if (begun === changes) keep(exchange);
+          else if (isInspected(exchange)) keep(narrowed(exchange, keepingOf(settings())));
         },
       });
     },

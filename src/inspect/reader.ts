@@ -1,6 +1,6 @@
 import { type Moment, moment } from "../model/moment.ts";
 import type { Budget } from "./budget.ts";
-import type { Body, Exchange, ExchangeEnd, Field, Message, Reply } from "./exchange.ts";
+import type { Exchange, ExchangeEnd, Field, Message, Reply } from "./exchange.ts";
 import {
   type Framing,
   noBody,
@@ -66,6 +66,8 @@ class ExchangeReader implements Reader {
   /** The last reply's head was an interim one. */
   private interim = false;
   private lastDown = 0;
+  /** When the present bytes came, if it was asked for. */
+  private came: Moment | undefined;
 
   constructor(options: ReaderOptions) {
     this.options = options;
@@ -86,12 +88,14 @@ class ExchangeReader implements Reader {
 
   up(bytes: Uint8Array): void {
     if (this.blind) return;
+    this.came = undefined;
     const reason = this.requests.take(bytes);
     if (reason !== undefined) this.stop("unread", reason);
   }
 
   down(bytes: Uint8Array): void {
     if (this.blind) return;
+    this.came = undefined;
     const reason = this.replies.take(bytes);
     if (this.replies.untilClose) this.lastDown = this.now().steady;
     if (reason !== undefined) this.stop("unread", reason);
@@ -99,6 +103,7 @@ class ExchangeReader implements Reader {
 
   end(whole: boolean): void {
     if (this.blind) return;
+    this.came = undefined;
     const [first] = this.waiting;
     if (whole && first?.reply !== undefined && this.replies.untilClose) {
       first.reply.end = this.lastDown;
@@ -206,8 +211,10 @@ class ExchangeReader implements Reader {
     return keptFields(fields, this.options.keeping.keepsField);
   }
 
+  /** The clock is read once for all that is found in the same bytes. */
   private now(): Moment {
-    return (this.options.clock ?? moment)();
+    this.came ??= (this.options.clock ?? moment)();
+    return this.came;
   }
 }
 
@@ -234,7 +241,9 @@ interface Draft {
 
 /** A message that has not ended. */
 class Part {
-  private readonly message: Omit<Message, "bodyBytes" | "body">;
+  private readonly version: string;
+  private readonly fields: readonly Field[];
+  private readonly headBytes: number;
   private readonly most: number;
   private readonly budget: Budget;
   private bodyBytes = 0;
@@ -248,7 +257,9 @@ class Part {
     headBytes: number,
     { keeping, budget }: Pick<ReaderOptions, "keeping" | "budget">,
   ) {
-    this.message = { version, fields, headBytes };
+    this.version = version;
+    this.fields = fields;
+    this.headBytes = headBytes;
     this.most = keeping.bodyBytes;
     this.budget = budget;
   }
@@ -269,9 +280,9 @@ class Part {
   }
 
   get seen(): Message {
-    const bytes = this.most === 0 ? undefined : Buffer.concat(this.chunks);
-    const body: Body | undefined = bytes && { bytes, whole: this.whole };
-    return { ...this.message, bodyBytes: this.bodyBytes, body };
+    const { version, fields, headBytes, bodyBytes, whole } = this;
+    const body = this.most === 0 ? undefined : { bytes: Buffer.concat(this.chunks), whole };
+    return { version, fields, headBytes, bodyBytes, body };
   }
 
   release(): void {

@@ -31,7 +31,9 @@ const secret =
  */
 export function keepsField(name: string, patterns: readonly string[]): boolean {
   const small = name.toLowerCase();
-  if (plain.has(small) || patterns.includes(small)) return true;
+  if (plain.has(small)) return true;
+  if (patterns.length === 0) return false;
+  if (patterns.includes(small)) return true;
   return !secret.test(small) && patterns.some((pattern) => matchesGlob(pattern, small));
 }
 
@@ -47,6 +49,7 @@ export const keptFields = (
  */
 export function withoutValues(target: string): string {
   const at = target.indexOf("?");
+  if (at < 0 && target.startsWith("/")) return target;
   const path = (at < 0 ? target : target.slice(0, at)).replace(
     /^([a-z][a-z\d+.-]*:\/\/)[^/?#]*@/i,
     `$1${redacted}@`,

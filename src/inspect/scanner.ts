@@ -1,3 +1,4 @@
+import { indexOfText, latin1 } from "../model/latin1.ts";
 import type { Budget } from "./budget.ts";
 import type { Framing } from "./heads.ts";
 
@@ -13,7 +14,10 @@ export interface Messages {
   end(): void;
 }
 
-/** The first bytes of a message may be these. */
+/**
+ * Whether the first bytes of a message may be these. It must be true for each
+ * head that is understood.
+ */
 export type Beginning = (text: string) => boolean;
 
 /** Where the next byte belongs. */
@@ -48,6 +52,13 @@ export class Scanner {
 
   /** Returns the reason if these bytes are not understood. */
   take(bytes: Uint8Array): string | undefined {
+    // Most bytes are those of a long body: they cost a comparison.
+    const { place } = this;
+    if ((place.kind === "length" || place.kind === "chunk") && place.left > bytes.length) {
+      place.left -= bytes.length;
+      this.messages.body(bytes);
+      return undefined;
+    }
     for (let rest = bytes; rest.length > 0; ) {
       const used = this.step(rest);
       if (typeof used === "string") return used;
@@ -100,9 +111,9 @@ export class Scanner {
     if (found.text === undefined)
       return this.beginning(this.gathered.start(40)) ? found.used : "it is not HTTP";
     const { text, used } = found;
-    if (!this.beginning(text.slice(0, 40))) return "it is not HTTP";
     const framing = this.messages.head(text.slice(0, -4), text.length);
-    if (typeof framing === "string") return framing;
+    if (typeof framing === "string")
+      return this.beginning(text.slice(0, 40)) ? framing : "it is not HTTP";
     if (framing.kind === "length" && framing.n === 0) this.ended();
     else if (framing.kind === "length") this.place = { kind: "length", left: framing.n };
     else this.place = framing.kind === "chunked" ? atChunkLine : { kind: framing.kind };
@@ -171,10 +182,9 @@ class Gathered {
    */
   until(mark: string, bytes: Uint8Array, most: number): Found | string {
     if (this.length === 0) {
-      const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-      const at = view.indexOf(mark, 0, "latin1");
-      if (at >= 0 && at < most)
-        return { text: view.toString("latin1", 0, at + mark.length), used: at + mark.length };
+      const at = indexOfText(bytes, mark);
+      const end = at + mark.length;
+      if (at >= 0 && at < most) return { text: latin1(bytes, 0, end), used: end };
     }
     const before = this.length;
     const added = bytes.subarray(0, most + mark.length - before);

@@ -1,4 +1,4 @@
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, Message } from "./exchange.ts";
 
 /** An exchange with its number, which counts from 1 since the start. */
 export interface Kept {
@@ -43,6 +43,7 @@ export function createStore(limits: () => StoreLimits): Store {
   };
   const trim = (): void => {
     const { count } = limits();
+    if (all.size <= count && bytes <= mostBytes) return;
     for (const id of all.keys()) {
       if (all.size <= count && bytes <= mostBytes) return;
       drop(id);
@@ -88,9 +89,9 @@ export function createStore(limits: () => StoreLimits): Store {
 
 /** Pure: about how many bytes of memory an exchange costs. */
 export function weightOf({ request, reply, target }: Exchange): number {
-  const messages = reply === undefined ? [request] : [request, reply];
-  const ofMessages = messages.map(
-    ({ headBytes, body, fields }) => 2 * headBytes + 64 * fields.length + (body?.bytes.length ?? 0),
-  );
-  return ofMessages.reduce((sum, bytes) => sum + bytes, 1024 + 2 * target.length);
+  const ofReply = reply === undefined ? 0 : weightOfMessage(reply);
+  return 1024 + 2 * target.length + weightOfMessage(request) + ofReply;
 }
+
+const weightOfMessage = ({ headBytes, body, fields }: Message): number =>
+  2 * headBytes + 64 * fields.length + (body?.bytes.length ?? 0);

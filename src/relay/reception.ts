@@ -8,7 +8,7 @@ import type { FirstRequest } from "./greet/request-stream.ts";
 
 /** The clients of a shared door that have no endpoint, or none yet. */
 export interface Reception {
-  /** Reads the first bytes of a client in time, and hands it on or refuses it. */
+  /** Reads the first bytes of a client, and hands it on or refuses it. */
   receive(conn: Conn, terms: Terms): void;
   /** Resets all of them. */
   close(): void;
@@ -28,7 +28,7 @@ export interface Host {
     conn: Conn,
     host: Named,
   ) => { readonly carry: (conn: Conn, first?: FirstRequest) => void } | undefined;
-  /** Called once for each client: before it is handed on, or when it has gone. */
+  /** Called once a client: before it is handed on, or when it has gone. */
   readonly leaves: () => void;
   readonly refused: (refusal: Refusal, log: Log) => void;
 }
@@ -60,7 +60,7 @@ class Visit implements GreetingUser {
   readonly conn: Conn;
   /** By performance.now(). */
   readonly endsAt: number;
-  /** `late`: reset at the deadline. `refused`: has the time of its last words. */
+  /** `late`: reset at the deadline. `refused`: it may read its reply. */
   state: "greets" | "late" | "refused" = "greets";
   private readonly host: Host;
   private readonly log: Log;

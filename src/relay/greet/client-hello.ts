@@ -1,4 +1,5 @@
 import { parseHostname } from "../../model/hostname.ts";
+import { latin1 } from "../../model/latin1.ts";
 import { type Named, type Naming, noName, unreadable } from "./naming.ts";
 
 /** The record type of a TLS handshake, and so the first byte of TLS. */
@@ -85,8 +86,7 @@ function nameInExtension(extension: Reader): Naming {
 }
 
 function namedIn(bytes: Uint8Array): Named {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const name = parseHostname(view.toString("latin1"));
+  const name = parseHostname(latin1(bytes));
   return name.ok ? name.value : "";
 }
 

@@ -1,4 +1,5 @@
 import { parseHostname } from "../../model/hostname.ts";
+import { indexOfText, latin1 } from "../../model/latin1.ts";
 import type { Named } from "./naming.ts";
 
 /** How the end of a request's body is found (RFC 9112, section 6). */
@@ -34,11 +35,11 @@ export const longestHead = 64 * 1024;
  */
 export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
   const start = skipBlank(bytes);
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const at = view.indexOf("\r\n\r\n", Math.max(start, seen - 3), "latin1");
+  const at = indexOfText(bytes, "\r\n\r\n", Math.max(start, seen - 3));
   if ((at < 0 ? bytes.length : at) > longestHead) return bad("its head is longer than 64 KiB");
-  if (at < 0) return couldBeHead(view.subarray(start)) ? { kind: "more" } : bad("it is not HTTP");
-  const text = view.toString("latin1", start, at);
+  if (at < 0)
+    return couldBeHead(latin1(bytes, start, start + 33)) ? { kind: "more" } : bad("it is not HTTP");
+  const text = latin1(bytes, start, at);
   const request = requestLine.exec(text);
   if (request === null) return bad("its first line is not valid");
   const [line, method = "", target = "", minor = ""] = request;
@@ -107,9 +108,7 @@ function trimmed(text: string): string {
 const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 /** A method has a few letters, and then there is a space. */
-function couldBeHead(bytes: Buffer): boolean {
-  return /^[!#$%&'*+\-.^_`|~\w]{0,32}(?:$| )/.test(bytes.toString("latin1", 0, 33));
-}
+const couldBeHead = (start: string): boolean => /^[!#$%&'*+\-.^_`|~\w]{0,32}(?:$| )/.test(start);
 
 const noBody: Framing = { kind: "length", n: 0 };
 
@@ -166,7 +165,7 @@ export function namedIn(authority: string | undefined): Named {
  * only Host field. `head` must have been read by {@link readHead}.
  */
 export function withHost(head: Uint8Array, authority: string): Uint8Array {
-  const text = Buffer.from(head).toString("latin1");
+  const text = latin1(head);
   const [first = "", ...lines] = text.replace(/^[\r\n]+/, "").split("\r\n");
   const line = first.replace(/^(\S+ [a-z][a-z\d+.-]*:\/\/)[^/?# ]*/i, `$1${authority}`);
   const others = lines.filter((field) => !/^host:/i.test(field));

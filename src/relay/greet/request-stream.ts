@@ -1,4 +1,5 @@
 import type { Hostname } from "../../model/hostname.ts";
+import { latin1 } from "../../model/latin1.ts";
 import { quote } from "../../model/parsed.ts";
 import { longestHead, type RequestHead, readHead, withHost } from "./request-head.ts";
 
@@ -17,7 +18,7 @@ export interface Manners {
  * state.
  */
 export interface RequestStream {
-  /** Returns the bytes to pass on now; without change, they are a part of these. */
+  /** Returns the bytes to pass on now. Without a change they are not copied. */
   take(bytes: Uint8Array): Uint8Array;
   /**
    * The client has finished. Returns the bytes of an unfinished head or line.
@@ -214,7 +215,7 @@ class Requests implements RequestStream {
   private line(bytes: Uint8Array, kind: LineKind): number | undefined {
     const end = bytes.indexOf(0x0a) + 1;
     if (end === 0 && bytes.length <= longestLine) return undefined;
-    const text = Buffer.from(bytes.subarray(0, end)).toString("latin1");
+    const text = latin1(bytes, 0, end);
     const next = placeAfter(kind, text);
     if (typeof next === "string") return this.give(next, bytes);
     if (next === undefined) this.requestEnded();
@@ -270,7 +271,7 @@ class StatusWatch {
 
   /** Undefined until the status is known; 0 if this is no reply. */
   see(bytes: Uint8Array): number | undefined {
-    this.text += Buffer.from(bytes).toString("latin1");
+    this.text += latin1(bytes);
     for (;;) {
       const code = /^HTTP\/1\.[01] (\d{3})/.exec(this.text)?.[1];
       if (code === undefined) return this.text.length < 12 ? undefined : 0;

@@ -3,7 +3,7 @@ import { guardedConn, refusalOf } from "../../../src/relay/greet/guarded-conn.ts
 import type { Manners } from "../../../src/relay/greet/request-stream.ts";
 import { splice } from "../../../src/relay/splice.ts";
 import { host } from "../../machine/support.ts";
-import { bytes, ending, later, pair, read } from "../../support/conns.ts";
+import { bytes, ending, later, pair, read, scripted } from "../../support/conns.ts";
 
 const first = "GET /1 HTTP/1.1\r\nHost: a.demo\r\n\r\n";
 const other = "GET /2 HTTP/1.1\r\nHost: b.demo\r\n\r\n";
@@ -74,6 +74,23 @@ describe("guardedConn", () => {
     client.abort();
     expect((await end).kind).toBe("aborted");
     server.close();
+  });
+
+  test("falls away after a switch of protocols", async () => {
+    const inner = scripted([bytes(upgrade)], "silence");
+    const waiters: unknown[] = [];
+    const { readFor } = inner;
+    inner.readFor = (waiter) => {
+      waiters.push(waiter);
+      return readFor(waiter);
+    };
+    const conn = guardedConn(inner, usual);
+    const reader = { arrived() {}, failed() {}, drained() {}, moved() {} };
+    conn.readFor(reader);
+    conn.write(bytes("HTTP/1.1 101 Yes\r\n\r\n"));
+    conn.readFor(reader);
+    expect(waiters.map((waiter) => waiter === reader)).toEqual([false, true]);
+    conn.abort();
   });
 
   test.each([

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { readHead } from "../../../src/relay/greet/request-head.ts";
 import { createRequestStream, type Manners } from "../../../src/relay/greet/request-stream.ts";
 import { host } from "../../machine/support.ts";
 import { bytes } from "../../support/conns.ts";
@@ -50,6 +51,31 @@ describe("a guarded stream", () => {
     );
     const each = Array.from({ length: mixed.length + other.length }, (_, i) => i);
     expect(passed(guard, mixed + other, each).text).toBe(mixed);
+  });
+
+  test("returns the same bytes if all of them pass", () => {
+    const stream = createRequestStream(guard);
+    const head = bytes(crlf("POST / HTTP/1.1\nHost: a.demo\nContent-Length: 100\n\nab"));
+    expect(stream.take(head)).toBe(head);
+    const body = new Uint8Array(97);
+    expect(stream.take(body)).toBe(body);
+    const end = new Uint8Array(1);
+    expect(stream.take(end)).toBe(end);
+    expect(passed(guard, other).state.kind).toBe("over");
+  });
+
+  test("takes a head that was read before for the same bytes alone", () => {
+    const text = bytes(crlf("GET / HTTP/1.1\nHost: a.demo\n\n"));
+    const head = readHead(text);
+    if (head.kind !== "head") throw new Error("The head is not whole");
+    const known = createRequestStream(guard, { head, bytes: text });
+    expect(known.take(text)).toBe(text);
+    const misled = createRequestStream(guard, { head, bytes: text });
+    expect(misled.take(bytes(other)).length).toBe(0);
+    expect(misled.state.kind).toBe("over");
+    const judged = createRequestStream({ ...guard, only: [host("b.demo")] }, { head, bytes: text });
+    expect(judged.take(text).length).toBe(0);
+    expect(judged.state.kind).toBe("over");
   });
 
   test("passes later requests without a Host", () => {
