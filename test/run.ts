@@ -105,6 +105,7 @@ const tests: readonly Stage[] = [
       ...rooms,
     ],
     report: bunReport,
+    shards: 2,
   },
   {
     name: "The seam's contract, on Deno",
