@@ -61,7 +61,7 @@ export function doubtfulAmong<P extends Place>(
     ports.add(port);
     if (address.length > ipv4Length || /^0+$/.test(address)) widePorts.add(port);
   }
-  // Few ports are in use, and a key takes longer than to look one up.
+  // Few ports are in use, so most places need no key.
   const isListed = ({ ip, port }: P): boolean =>
     ports.has(port) && listening.has(listeningKey(ip, port));
   return places.filter(

@@ -14,7 +14,7 @@ export interface Reception {
   close(): void;
 }
 
-/** They count for the clients of this moment. */
+/** The settings at the time when a client arrives. */
 export interface Terms {
   /** The time for the first bytes, in milliseconds. */
   readonly openTimeoutMs: number;

@@ -31,7 +31,7 @@ const longestBeforeAck = 2 * longestGreeting;
  */
 export const nameIn = (bytes: Uint8Array, from = 0): Naming => lookAt(bytes, from).naming;
 
-/** The same with the head of an HTTP/1 request: nobody need read it again. */
+/** The same, with the head of an HTTP/1 request: it is not read twice. */
 function lookAt(bytes: Uint8Array, from: number): { naming: Naming; head?: RequestHead } {
   if (bytes.length === 0) return { naming: { kind: "more", ...firstLook } };
   if (bytes[0] === handshakeRecord) return { naming: nameInClientHello(bytes) };
