@@ -98,8 +98,9 @@ export function doorwaysOf({ doors, routes }: Pick<Exposure, "doors" | "routes">
   return doors.map((door) => ({ door, routes: byDoor.get(door.id) ?? [] }));
 }
 
-/** Whether a listener on this address takes all addresses of the machine. */
-export const isWide = (ip: AnyIp): boolean => ip === "0.0.0.0" || ip === "::";
+/** A listener on one of these takes all addresses of the machine. */
+export const wideIps: readonly AnyIp[] = ["0.0.0.0", "::"] as AnyIp[];
+export const isWide = (ip: AnyIp): boolean => wideIps.includes(ip);
 
 /** Whether no two listeners can have these addresses at one port. */
 export const overlap = (a: AnyIp, b: AnyIp): boolean => a === b || covers(a, b) || covers(b, a);

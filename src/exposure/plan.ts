@@ -1,11 +1,14 @@
+import type { AnyIp } from "../model/ip.ts";
 import {
   type Door,
   type DoorId,
   type Doorway,
   doorwaysOf,
   type Exposure,
+  isWide,
   overlap,
   type Route,
+  wideIps,
 } from "./exposure.ts";
 
 /**
@@ -46,18 +49,34 @@ export function plan(
       reroute.push(doorway);
     }
   }
-  const leaving = Map.groupBy(
-    [...present.values()].flatMap(({ door }) => (unwanted.has(door.id) ? door : [])),
-    ({ at }) => at.port,
-  );
-  const isBlocked = ({ at }: Door): boolean =>
-    (leaving.get(at.port) ?? []).some((door) => overlap(door.at.ip, at.ip));
+  const leaving = new Map<number, Set<AnyIp>>();
+  for (const { door } of present.values()) {
+    if (!unwanted.has(door.id)) continue;
+    const { ip, port } = door.at;
+    leaving.set(port, (leaving.get(port) ?? new Set()).add(ip));
+  }
+  const blocked = new Set(open.filter(({ door }) => isBlocked(door, leaving)));
   return {
-    open: open.filter(({ door }) => !isBlocked(door)),
+    open: open.filter((doorway) => !blocked.has(doorway)),
     reroute,
     close: [...unwanted],
-    reopen: [...reopen, ...open.filter(({ door }) => isBlocked(door))],
+    reopen: [...reopen, ...blocked],
   };
+}
+
+/**
+ * Whether a door can listen only after others have closed, whose addresses are
+ * given by port. They are looked up: one port may have thousands of doors that
+ * close, and of doors that open.
+ */
+function isBlocked(
+  { at: { ip, port } }: Door,
+  leaving: ReadonlyMap<number, ReadonlySet<AnyIp>>,
+): boolean {
+  const ips = leaving.get(port);
+  if (ips === undefined) return false;
+  const rivals = isWide(ip) ? [...ips] : wideIps.filter((wide) => ips.has(wide));
+  return ips.has(ip) || rivals.some((rival) => overlap(rival, ip));
 }
 
 /**

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Doorway } from "../../src/exposure/exposure.ts";
+import { type Doorway, doorId } from "../../src/exposure/exposure.ts";
 import { plan } from "../../src/exposure/plan.ts";
+import type { AnyIp } from "../../src/model/ip.ts";
 import { doorway } from "../daemon/support.ts";
 
 const a80 = doorway("http://a.demo", "127.0.0.2");
@@ -62,6 +63,49 @@ describe("plan", () => {
     expect(present.lookUps).toBe(1000);
   });
 
+  test("looks at each address a few times, however many doors come and go", () => {
+    let looks = 0;
+    const counted = (i: number): Doorway => {
+      const { door, routes } = doorway(
+        `tcp://service-${i}.demo:80`,
+        `127.0.${i >> 7}.${(i & 127) + 1}`,
+      );
+      const { id, at, greet } = door;
+      const counting = {
+        get ip() {
+          looks += 1;
+          return at.ip;
+        },
+        port: at.port,
+      };
+      return { door: { id, at: counting, greet }, routes };
+    };
+    const all = Array.from({ length: 2000 }, (_, i) => counted(i));
+    const { open, close } = steps(all.slice(1000), all.slice(0, 1000));
+    expect([open.length, close.length], "doors that open and close").toEqual([1000, 1000]);
+    expect(looks).toBeLessThanOrEqual(3 * all.length);
+  });
+
+  test.each([
+    ["0.0.0.0", "127.0.0.2", true],
+    ["0.0.0.0", "::1", false],
+    ["0.0.0.0", "::", true],
+    ["::", "127.0.0.2", true],
+    ["::", "::1", true],
+    ["127.0.0.2", "127.0.0.3", false],
+  ])("waits for %s if the wanted one is %s, or the reverse: %p", (one, other, waits) => {
+    for (const [before, after] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      const wanted = onPort80(after);
+      const { open, reopen } = steps([wanted], [onPort80(before)]);
+      expect({ open, reopen }, `from ${before} to ${after}`).toEqual(
+        waits ? { open: [], reopen: [wanted] } : { open: [wanted], reopen: [] },
+      );
+    }
+  });
+
   test("leads to the wanted doors, and then has no steps left", () => {
     const anywhere = fc
       .record({
@@ -87,6 +131,16 @@ describe("plan", () => {
     );
   });
 });
+
+function onPort80(at: string): Doorway {
+  const ip = at as AnyIp;
+  const { door, routes } = doorway("http://a.demo", "127.0.0.2");
+  const id = doorId(ip, 80);
+  return {
+    door: { ...door, id, at: { ip, port: 80 } },
+    routes: routes.map((route) => ({ ...route, door: id })),
+  };
+}
 
 class CountingMap<K, V> extends Map<K, V> {
   lookUps = 0;
