@@ -14,6 +14,7 @@ import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { AnyIp } from "../model/ip.ts";
 import { addCounts, countError, createMeter, type Meter } from "../model/meter.ts";
 import { addChange } from "../model/meter-change.ts";
+import { createTurns } from "../model/turns.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { excess } from "./connection-limits.ts";
@@ -211,12 +212,21 @@ async function apply(
   drainMs: number,
 ): Promise<ReadonlyMap<DoorId, string>> {
   const reasons = new Map<DoorId, string>();
+  // There may be thousands of each, and the open connections go on meanwhile.
+  const turn = createTurns();
   for (const doorway of open) {
     const reason = await openDoor(state, doorway);
     if (reason !== undefined) reasons.set(doorway.door.id, reason);
+    await turn();
   }
-  for (const doorway of reroute) rerouteDoor(state, doorway, drainMs);
-  for (const id of close) closeAndDrain(state, id, drainMs);
+  for (const doorway of reroute) {
+    rerouteDoor(state, doorway, drainMs);
+    await turn();
+  }
+  for (const id of close) {
+    closeAndDrain(state, id, drainMs);
+    await turn();
+  }
   return reasons;
 }
 

@@ -39,6 +39,16 @@ describe("open", () => {
     });
   });
 
+  test("lets other work run while many doors open, and while they close", async () => {
+    const doors = fresh();
+    const many = Array.from({ length: 400 }, (_, i) => doorway(`tcp://a.demo:${18_100 + i}`, home));
+    expect(await otherWorkDuring(() => doors.apply({ open: many }, 0))).toBeGreaterThan(1);
+    expect(doors.present.size).toBe(400);
+    const close = many.map(({ door }) => door.id);
+    expect(await otherWorkDuring(() => doors.apply({ close }, 0))).toBeGreaterThan(0);
+    expect(doors.present.size).toBe(0);
+  });
+
   test("returns the reason of a failure, and remembers nothing of it", async () => {
     const doors = fresh();
     const other = await occupy(home, 18001);
@@ -51,6 +61,18 @@ describe("open", () => {
     expect(await open(doors, url)).toBeUndefined();
   });
 });
+
+/** Counts the turns of other work. */
+async function otherWorkDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let waiting = setImmediate(function count() {
+    turns += 1;
+    waiting = setImmediate(count);
+  });
+  await work();
+  clearImmediate(waiting);
+  return turns;
+}
 
 describe("the guard of doors", () => {
   const refusal = { reason: "nobody may", detail: "nobody may (7)", hint: "ask" };
