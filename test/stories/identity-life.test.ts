@@ -81,10 +81,13 @@ stories("the client certificate", () => {
       /^ready\nwarning: The client certificate expires in .*failed/,
     );
     await cloud.certificateLife(86_400_000);
-    expect(await ngrokd("refresh-cert --force")).toMatchObject({
-      err: "",
-      out: expect.stringMatching(/^Renewed: the certificate is valid for \d+ days/),
+    // The daemon's own next try may come first. A second later, the certificate
+    // ends later again.
+    const { out } = await until("a forced renewal succeeds", async () => {
+      const forced = await ngrokd("refresh-cert --force");
+      return forced.code === 0 && forced;
     });
+    expect(out).toMatch(/^Renewed: the certificate is valid for \d+ days/);
     expect((await daemon.status()).certificate?.renewal_trouble).toBeNull();
     open.reset();
     expect(await daemon.stop()).toBe(0);
