@@ -1,7 +1,7 @@
 import type { Log } from "../model/log.ts";
 import type { ErrorKind } from "../model/meter.ts";
 import type { Conn } from "../net/types.ts";
-import { type Greeted, type GreetingUser, startGreeting } from "./greet/greet.ts";
+import { type Greeted, type GreetingUser, greet } from "./greet/greet.ts";
 import type { Named } from "./greet/naming.ts";
 import { refuse } from "./greet/refusal.ts";
 import type { FirstRequest } from "./greet/request-stream.ts";
@@ -47,7 +47,7 @@ export function createReception(host: Host): Reception {
     receive(conn, terms) {
       const visit = new Visit(conn, host, waiting, terms);
       deadlines.count(visit);
-      startGreeting(conn, visit);
+      greet(conn, visit);
     },
     close() {
       for (const { conn } of waiting) conn.abort();

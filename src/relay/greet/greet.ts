@@ -26,13 +26,11 @@ export const longestGreeting = 64 * 1024;
 const longestBeforeAck = 2 * longestGreeting;
 
 /**
- * Pure: the name in the first bytes of a connection. `from` is that of the look
- * before, which had no result.
+ * Pure: the name in the first bytes of a connection, with the head of an HTTP/1
+ * request, so that it is not read twice. `from` is that of the look before,
+ * which had no result.
  */
-export const nameIn = (bytes: Uint8Array, from = 0): Naming => lookAt(bytes, from).naming;
-
-/** The same, with the head of an HTTP/1 request: it is not read twice. */
-function lookAt(bytes: Uint8Array, from: number): { naming: Naming; head?: RequestHead } {
+export function lookAt(bytes: Uint8Array, from = 0): { naming: Naming; head?: RequestHead } {
   if (bytes.length === 0) return { naming: { kind: "more", ...firstLook } };
   if (bytes[0] === handshakeRecord) return { naming: nameInClientHello(bytes) };
   const http2 = isHttp2(bytes);
@@ -72,20 +70,7 @@ export interface GreetingUser {
  * have the server's SETTINGS, so an HTTP/2 client gets empty ones. Every client
  * of a shared door has a greeting, so it is one object and no promise.
  */
-export const startGreeting = (conn: Conn, user: GreetingUser): void =>
-  new Greeting(conn, user).goOn();
-
-/**
- * {@link startGreeting} with a promise. Undefined if the client finishes before
- * its name is known. Rejects as {@link Conn.read} does.
- */
-export function greet(conn: Conn): Promise<Greeted | undefined> {
-  return new Promise((resolve, reject) => {
-    const left = (error: NgrokdError | undefined): void =>
-      error === undefined ? resolve(undefined) : reject(error);
-    startGreeting(conn, { greeted: resolve, left });
-  });
-}
+export const greet = (conn: Conn, user: GreetingUser): void => new Greeting(conn, user).goOn();
 
 class Greeting implements Waiter {
   private readonly conn: Conn;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { greet, longestGreeting, nameIn } from "../../../src/relay/greet/greet.ts";
+import type { Conn } from "../../../src/net/types.ts";
+import { type Greeted, greet, longestGreeting, lookAt } from "../../../src/relay/greet/greet.ts";
 import { isHttp2, prefaceOfHttp2, settingsFrame } from "../../../src/relay/greet/http2.ts";
 import { host } from "../../machine/support.ts";
 import { bytes, pair, scripted } from "../../support/conns.ts";
@@ -11,6 +12,17 @@ const nameless = await helloFor("");
 const named = { kind: "tls", host: host("api.team.demo") } as const;
 const request = (lines: string): Uint8Array => bytes(`${lines.replaceAll("\n", "\r\n")}\r\n\r\n`);
 const noHost = { kind: "tls", host: undefined } as const;
+
+const nameIn = (seen: Uint8Array, from?: number) => lookAt(seen, from).naming;
+
+/** Undefined if the client finishes before its name is known. */
+const greeted = (conn: Conn): Promise<Greeted | undefined> =>
+  new Promise((resolve, reject) => {
+    greet(conn, {
+      greeted: resolve,
+      left: (error) => (error === undefined ? resolve(undefined) : reject(error)),
+    });
+  });
 
 describe("nameIn a ClientHello", () => {
   test("finds the name, and only at the last byte", () => {
@@ -183,7 +195,7 @@ describe("greet", () => {
       [...hello].map((byte) => new Uint8Array([byte])),
       "silence",
     );
-    expect(await greet(conn)).toEqual({ naming: named, bytes: hello });
+    expect(await greeted(conn)).toEqual({ naming: named, bytes: hello });
   });
 
   test("looks seldom at a ClientHello in tiny records, also if they come one by one", async () => {
@@ -195,20 +207,20 @@ describe("greet", () => {
     );
     const conn = scripted(chunks, "FIN");
     const before = process.cpuUsage();
-    expect((await greet(conn))?.naming).toEqual(noHost);
+    expect((await greeted(conn))?.naming).toEqual(noHost);
     const { user, system } = process.cpuUsage(before);
     expect((user + system) / 1000).toBeLessThan(1000);
   });
 
   test("returns nothing if the client finishes before its name", async () => {
-    expect(await greet(scripted([hello.subarray(0, 60)], "FIN"))).toBeUndefined();
+    expect(await greeted(scripted([hello.subarray(0, 60)], "FIN"))).toBeUndefined();
   });
 
   test("reads at most 64 KiB", async () => {
     const head = bytes(`GET / HTTP/1.1\r\nX: ${"x".repeat(longestGreeting)}`);
-    expect((await greet(scripted([head], "silence")))?.naming.kind).toBe("unreadable");
+    expect((await greeted(scripted([head], "silence")))?.naming.kind).toBe("unreadable");
     const long = scripted([new Uint8Array([22, 3, 1, 0, 4, 1, 1, 0, 0])], "silence");
-    expect((await greet(long))?.naming.kind).toBe("unreadable");
+    expect((await greeted(long))?.naming.kind).toBe("unreadable");
   });
 
   test("goes through small HTTP/2 frames once, wherever they are", async () => {
@@ -221,7 +233,7 @@ describe("greet", () => {
       const pieces = Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
         all.subarray(i * size, i * size + size),
       );
-      return (await greet(scripted([opening, ...pieces], "FIN")))?.naming.kind;
+      return (await greeted(scripted([opening, ...pieces], "FIN")))?.naming.kind;
     };
     // When each look began at the first frame, one round took 24 s. So all of
     // them would take longer than a test may.
@@ -237,14 +249,14 @@ describe("greet", () => {
     const body = frame(0, 0, 1, new Uint8Array(16_380).fill(7));
     const parts = [Buffer.concat([prefaceOfHttp2, settings]), first, body, body, body, body];
     const conn = scripted([...parts, frame(4, 1, 0, new Uint8Array(0))], "silence");
-    const greeted = await greet(conn);
-    expect(greeted?.naming).toEqual({ kind: "http2", host: host("a.demo") });
-    expect(Buffer.from(greeted?.bytes ?? []).equals(Buffer.concat(parts))).toBe(true);
+    const result = await greeted(conn);
+    expect(result?.naming).toEqual({ kind: "http2", host: host("a.demo") });
+    expect(Buffer.from(result?.bytes ?? []).equals(Buffer.concat(parts))).toBe(true);
     const endless = scripted(
       [...parts.slice(0, 2), ...Array.from({ length: 99 }, () => body)],
       "FIN",
     );
-    expect(await greet(endless)).toMatchObject({
+    expect(await greeted(endless)).toMatchObject({
       naming: { kind: "unreadable", reason: "it does not answer our HTTP/2 SETTINGS" },
     });
   });
@@ -253,11 +265,11 @@ describe("greet", () => {
     const [near, far] = await pair();
     const headers = frame(1, 5, 1, bytes("\x41\x06a.demo"));
     await near.write(Buffer.concat([prefaceOfHttp2, settings]));
-    const greeted = greet(far);
+    const result = greeted(far);
     expect(await near.read()).toEqual(settingsFrame);
     await near.write(headers);
     await near.write(Buffer.concat([frame(4, 1, 0, new Uint8Array(0)), bytes("rest")]));
-    const found = await greeted;
+    const found = await result;
     expect(found?.naming).toEqual({ kind: "http2", host: host("a.demo") });
     const passed = Buffer.concat([prefaceOfHttp2, settings, headers, bytes("rest")]);
     expect(Buffer.from(found?.bytes ?? []).equals(passed)).toBe(true);
