@@ -93,7 +93,11 @@ export const prefixOrWord: Rule = (text) => {
 export const interfaceName: Rule = (text) =>
   /^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) ? text : undefined;
 
-export const listenInterface: Rule = (text) => (isIp(text) ? text : interfaceName(text));
+/** A wrong IPv4 address is no name: no interface would ever have it. */
+export const listenInterface: Rule = (text) => {
+  if (isIp(text)) return text;
+  return /^\d+(\.\d+)+$/.test(text) ? undefined : interfaceName(text);
+};
 
 export const host: Rule = (text) => {
   const name = parseHostname(text);

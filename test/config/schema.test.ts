@@ -134,7 +134,11 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ["", "on", "fd00::", "fd00::/48", "fe80::/64", "2001:db8::/64", "10.107.0.0/16"],
   ],
   ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
-  ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
+  [
+    "net.listen_interface",
+    ["virtual", "0.0.0.0", "::", "eth0"],
+    ["", "eth 0", "192.168.0.0/24", "127.0.0.999"],
+  ],
   ["net.start_port", [1, 65_535], [0, 65_536]],
   [
     "net.overrides",
