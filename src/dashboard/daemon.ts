@@ -42,8 +42,12 @@ const mostPolls = 40;
 const trafficMs = 5000;
 /** Traffic is told of full seconds, so what an event is about comes later. */
 const fullSecondMs = 1100;
-/** A part is read at most so often, and 10 times as slowly as it comes. */
-const leastMs = 1000;
+/**
+ * A part rests for so long after a reading: 10 times as long as the reading
+ * took, within these bounds. A page that was busy itself must not rest for
+ * minutes.
+ */
+const [leastMs, mostMs] = [1000, 10_000];
 
 /** Rejects with `locked` as the message if there is no session. */
 export async function ask<T>(path: string): Promise<T> {
@@ -140,7 +144,8 @@ function readersInto(set: (change: Partial<Daemon>) => void): Readonly<Record<Pa
       wait = delayMs;
       const before = performance.now();
       await load().then(set, () => undefined);
-      const rest = Math.max(leastMs, 10 * (performance.now() - before));
+      const tookMs = performance.now() - before;
+      const rest = Math.min(mostMs, Math.max(leastMs, 10 * tookMs));
       setTimeout(() => {
         const isWanted = state === "again";
         state = isWanted ? "busy" : "idle";

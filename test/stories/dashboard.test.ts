@@ -156,10 +156,11 @@ stories("the dashboard", () => {
     expect(await inaccessible(tab)).toEqual([]);
     await cloud.mend();
     await daemon.refresh();
-    await until(
-      "no warning",
-      async () => (await tab.page.locator("#panel-warnings").count()) === 0,
-    );
+    await until("no warning", async () => {
+      const warnings = await tab.page.locator("#panel-warnings").allInnerTexts();
+      if (warnings.length > 0) throw new Error(`it shows: ${warnings.join()}`);
+      return true;
+    });
   });
 
   test("scrolls through 2,000 endpoints, of which few are drawn", async () => {
