@@ -33,10 +33,11 @@ const report: LoadReport = {
 };
 
 /**
- * Short connections at the same time. Beyond that this machine is too slow, and
- * the ingress gives up the connections that wait for their turn.
+ * Short connections at the same time: those of 0.3 s. Beyond that this machine
+ * is too slow, and the ingress gives up the connections that wait for their
+ * turn.
  */
-const atOnce = 150;
+const atOnce = Math.max(15, Math.ceil(0.3 * Number(rateText)));
 let ending = false;
 process.stdin
   .on("data", () => undefined)
@@ -104,7 +105,11 @@ function short(i: number): Promise<void> {
 function broke({ code, message }: NodeJS.ErrnoException): void {
   if (code === "ECONNREFUSED" || code === "EHOSTUNREACH") report.refused += 1;
   else report.reset += 1;
-  if (report.errors.length < 5) report.errors.push(message);
+  tell(message);
+}
+
+function tell(error: string): void {
+  if (report.errors.length < 5) report.errors.push(error);
 }
 
 /** A connection that carries bytes until the end. */
@@ -113,8 +118,9 @@ async function stream(i: number): Promise<void> {
   const [up, down] = [createHash("sha256"), createHash("sha256")];
   let broken = false;
   socket.on("data", (bytes: Buffer) => count(down, bytes));
-  socket.on("error", () => {
+  socket.on("error", ({ message }) => {
     broken = true;
+    tell(`a long one: ${message}`);
   });
   const closed = new Promise<void>((resolve) => socket.on("close", () => resolve()));
   while (!ending && !broken) {
