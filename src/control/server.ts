@@ -1,5 +1,4 @@
 /** The control socket: how it is opened, inherited, passed on and closed. */
-import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
@@ -7,6 +6,7 @@ import { fileError, rootHint } from "../files/atomic.ts";
 import { groupIn } from "../model/access.ts";
 import { errnoOf } from "../model/errno.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
+import { randomHex } from "../model/random.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
 import { type AnswerOptions, createAnswering } from "./answering.ts";
@@ -43,7 +43,7 @@ export interface ControlServer {
 export async function startControlServer(options: ControlOptions): Promise<ControlServer> {
   const { net, path, log } = options;
   await checkPlace(path);
-  const name = randomBytes(4).toString("hex");
+  const name = randomHex(4);
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
   const { gate, onConn } = createAnswering(options);
   const listener = await listen(net, birthplace, path, onConn);

@@ -2,7 +2,6 @@
  * files/ reads and writes files safely, and knows the paths of the daemon's own
  * files.
  */
-import { randomBytes } from "node:crypto";
 import { constants, statSync } from "node:fs";
 import {
   access,
@@ -18,6 +17,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { errnoOf, errnoSentence } from "../model/errno.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
+import { randomHex } from "../model/random.ts";
 
 /**
  * Replaces a whole file or leaves it unchanged, also after a crash. It writes a
@@ -37,7 +37,7 @@ export async function writeFileAtomic(
   content: string | Uint8Array,
   options: { mode: number; rename?: (from: string, to: string) => Promise<void> },
 ): Promise<void> {
-  const temporary = join(dirname(path), `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
+  const temporary = join(dirname(path), `.${randomHex(6)}.ngrokd.tmp`);
   let made = false;
   try {
     const old = await stat(path).catch(() => undefined);
@@ -163,7 +163,7 @@ export async function ensureWritableFolder(path: string, mode = 0o700): Promise<
     await access(path, constants.W_OK | constants.X_OK);
     // access() does not detect a full disk, or a read-only mount as root. So
     // write a real file.
-    const probe = join(path, `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
+    const probe = join(path, `.${randomHex(6)}.ngrokd.tmp`);
     const file = await open(probe, "wx", 0o600);
     try {
       await file.writeFile("probe");

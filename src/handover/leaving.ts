@@ -1,7 +1,8 @@
-import { randomBytes, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import type { Reply } from "../control/protocol.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { randomHex } from "../model/random.ts";
 import type { Conn, Net } from "../net/types.ts";
 import type { Held } from "./handover.ts";
 import { linesOf, writeLine } from "./json-lines.ts";
@@ -95,7 +96,7 @@ export function createLeaving(deps: LeavingDeps): Leaving {
   const left = Promise.withResolvers<Successor>();
 
   const invite = async (program: string): Promise<Successor> => {
-    const token = randomBytes(32).toString("hex");
+    const token = randomHex(32);
     const invitation = { protocol: protocolVersion, way, token, socket: deps.socketPath() };
     const taken = Promise.withResolvers<Successor>();
     const estate = deps.estate();

@@ -3,7 +3,7 @@
  * traffic by second, and events. All of it is in memory and bounded. A
  * connection that is idle costs one object, and no timer.
  */
-import { randomBytes } from "node:crypto";
+import { randomHex } from "../model/random.ts";
 import type { EndpointState, Phase } from "../model/state.ts";
 import { createEventLog, type EventLog } from "./events.ts";
 import { adoptLegacy, type Legacy, legacySince, type Mark } from "./legacy.ts";
@@ -116,7 +116,7 @@ export function createHistory(): History {
   const adopt = (legacy: Legacy): Trace[] => adoptLegacy({ past, series, nextId }, legacy);
 
   return {
-    run: randomBytes(4).toString("hex"),
+    run: randomHex(4),
     open,
     past,
     series,

@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
 import type { ConnRequest } from "../ingress/frame.ts";
 import { type Proto, parseEndpointUrl } from "../model/endpoint.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
+import { randomHex } from "../model/random.ts";
 import type { ClientCertificate } from "./ca.ts";
 
 /** The account of the first keys. */
@@ -169,7 +169,7 @@ export function createStore(apiKeys: readonly string[] = []): Store {
 /** Such as `ep_…`. Later ids sort after earlier ones, as at ngrok. */
 export function newId(prefix: string): string {
   lastTime = Math.max(Date.now(), lastTime + 1);
-  return `${prefix}_${lastTime.toString(36).padStart(9, "0")}${randomBytes(9).toString("hex")}`;
+  return `${prefix}_${lastTime.toString(36).padStart(9, "0")}${randomHex(9)}`;
 }
 let lastTime = 0;
 

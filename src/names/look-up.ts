@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { Subject } from "../exposure/verdict.ts";
+import { randomHex } from "../model/random.ts";
 import type { ResolvConf } from "../model/resolv-conf.ts";
 import type { Answer, Ask } from "./question.ts";
 
@@ -62,7 +62,7 @@ function createLies(ask: (name: string) => Promise<Answer>): Lies {
   const known = new Map<string, Promise<Answer>>();
   return {
     about(domain) {
-      const answer = known.get(domain) ?? ask(`${randomBytes(8).toString("hex")}.${domain}`);
+      const answer = known.get(domain) ?? ask(`${randomHex(8)}.${domain}`);
       known.set(domain, answer);
       return answer;
     },

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Api } from "../cloud/api.ts";
@@ -9,6 +9,7 @@ import { isAlive } from "../control/alive.ts";
 import { fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { randomHex } from "../model/random.ts";
 import type { Net } from "../net/types.ts";
 import { identitySettings } from "./place.ts";
 
@@ -34,7 +35,7 @@ const accountFile = (folder: string): string => join(folder, "account");
  * NgrokdError `permission` or `state`.
  */
 export async function createEphemeral(net: Net, home: string): Promise<Ephemeral> {
-  const folder = join(folderOf(home), randomBytes(4).toString("hex"));
+  const folder = join(folderOf(home), randomHex(4));
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
     throw fileError(`Cannot make the folder "${folder}"`, error);
   });

@@ -1,7 +1,6 @@
 // cli/config/ has the commands of `ngrokd config`, one a file.
 
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -14,6 +13,7 @@ import { targetOf } from "../../config/write.ts";
 import { ensureWritableFolder, readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
 import { errnoOf } from "../../model/errno.ts";
 import { NgrokdError, reasonOf } from "../../model/error.ts";
+import { randomHex } from "../../model/random.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -69,7 +69,7 @@ export async function editConfig(path: string, options: EditOptions): Promise<bo
   const target = await targetOf(path);
   const old = await readConfigFile(target);
   const start = old?.text ?? configTemplate();
-  const draft = `${target}.${randomBytes(3).toString("hex")}.draft.yml`;
+  const draft = `${target}.${randomHex(3)}.draft.yml`;
   await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
   await writeFileAtomic(draft, start, { mode: 0o600 });
   try {

@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { link, open, readFile, realpath, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -10,6 +9,7 @@ import * as z from "zod/mini";
 import { absent } from "../../files/sweep.ts";
 import { errnoOf } from "../../model/errno.ts";
 import { NgrokdError } from "../../model/error.ts";
+import { randomHex } from "../../model/random.ts";
 
 /**
  * The daemon that keeps its names in a hosts file. Two of them would take each
@@ -64,7 +64,7 @@ export async function claimHosts(
   const { pid } = process;
   const own = JSON.stringify({ pid, started: await (deps.startOf ?? startOf)(pid), socket });
   // Named like every temporary file of ours, so that one of a crash is swept.
-  const draft = join(dirname(path), `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
+  const draft = join(dirname(path), `.${randomHex(6)}.ngrokd.tmp`);
   try {
     const file = await open(draft, "wx", 0o644);
     await file.writeFile(`${own}\n`).finally(() => file.close());
