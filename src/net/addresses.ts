@@ -1,9 +1,9 @@
 /**
  * Addresses and certificates of the runtimes in the terms of the seam. Pure.
  */
-import { isIP } from "node:net";
 import { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
+import { isIP } from "./is-ip.ts";
 import { type Address, addressText, type PeerCertificate, type TlsServerOptions } from "./types.ts";
 
 /**

@@ -1,7 +1,6 @@
 /** The options of TLS for Bun, and the verdict about a server. */
-import { isIP } from "node:net";
-import { checkServerIdentity } from "node:tls";
 import type { Socket } from "./bun-stage.ts";
+import { isIP } from "./is-ip.ts";
 import { chainOf, type ShownCertificate, strongSuites, weaknessOf } from "./strength.ts";
 import type { TlsClientOptions, TlsServerOptions } from "./types.ts";
 
@@ -15,10 +14,12 @@ export function problemOf(
   if (isResumed(socket, error)) return undefined;
   const proven = ok && !error && socket.authorized;
   const ours = provesAddress(tls);
-  if (ours && (proven || isNameMismatch(error)))
+  if (ours && (proven || isNameMismatch(error))) {
+    const { checkServerIdentity } = process.getBuiltinModule("node:tls");
     return (
       checkServerIdentity(tls.serverName, socket.getPeerCertificate()) ?? weaknessIn(socket, tls)
     );
+  }
   return proven ? weaknessIn(socket, tls) : (error ?? unverified);
 }
 

@@ -3,13 +3,13 @@
  * between addresses, and the way through a proxy.
  */
 import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { onAbort, type Signal } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import { gaveUp, lookupFailed } from "./errors.ts";
+import { isIP } from "./is-ip.ts";
 import type { PullConn } from "./pull.ts";
 import { dialStagger } from "./timeouts.ts";
 import { openTunnel, tunnelFailed } from "./tunnel.ts";

@@ -1,11 +1,11 @@
 /** The parts of node.ts that run node:tls on a connection of the seam. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { isIP } from "node:net";
 import { Duplex } from "node:stream";
 import type { ConnectionOptions, PeerCertificate } from "node:tls";
 import { isNgrokdError } from "../model/error.ts";
 import { StreamTail } from "../model/stream-tail.ts";
 import { coded, tlsFailed } from "./errors.ts";
+import { isIP } from "./is-ip.ts";
 import { strongSuites } from "./strength.ts";
 import type { Address, Conn, TlsClientOptions } from "./types.ts";
 

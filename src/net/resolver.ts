@@ -6,11 +6,11 @@
 
 import { getServers } from "node:dns";
 import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { cancellable, type Signal } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
+import { isIP } from "./is-ip.ts";
 
 export type Look = (host: string) => Promise<unknown>;
 

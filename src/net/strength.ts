@@ -1,5 +1,5 @@
 /** Requirements on a server's certificate beyond those of the runtimes. */
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { coded } from "./errors.ts";
 
 /** Signatures with SHA-2, and Ed25519. RSA-PSS is allowed with SHA-2 only. */
@@ -17,7 +17,7 @@ const leastRsaBits = 2048;
  * anchors in `ca` are trusted without a look at their signatures.
  */
 export function weaknessOf(shown: readonly Uint8Array[], ca: readonly string[]): Error | undefined {
-  const [own, ...above] = shown.map((der) => new X509Certificate(Buffer.from(der)));
+  const [own, ...above] = shown.map((der) => certificateOf(Buffer.from(der)));
   if (own === undefined) return undefined;
   if (own.subjectAltName === undefined) return coded("CERT_WITHOUT_ALTNAME");
   if (hasWeakKey(own)) return coded("CERT_KEY_TOO_WEAK");
@@ -49,9 +49,11 @@ function hasWeakKey({ publicKey }: X509Certificate): boolean {
 }
 
 const isAnchor = ({ raw }: X509Certificate, ca: readonly string[]): boolean =>
-  ca
-    .flatMap((text) => text.match(pem) ?? [])
-    .some((one) => new X509Certificate(one).raw.equals(raw));
+  ca.flatMap((text) => text.match(pem) ?? []).some((one) => certificateOf(one).raw.equals(raw));
+
+/** Without node:crypto before the first handshake, for short commands. */
+const certificateOf = (text: string | Buffer): X509Certificate =>
+  new (process.getBuiltinModule("node:crypto").X509Certificate)(text);
 
 const pem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 

@@ -2,7 +2,6 @@
  * terminal/ puts text on a terminal: results, errors and hints, colour, tables
  * of the right width, and the live view of `list --watch`.
  */
-import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { printable } from "../model/parsed.ts";
 import type { Surface } from "./full-screen.ts";
@@ -286,11 +285,11 @@ export const plain: Paint = {
   name: same,
 };
 // createSay has decided about colours. Without this option the runtime would
-// decide again, by stdout alone.
+// decide again, by stdout alone. node:util is loaded for a terminal only.
 const style =
   (format: "bold" | "dim" | "green" | "red" | "yellow" | "cyan") =>
   (text: string): string =>
-    styleText(format, text, { validateStream: false });
+    process.getBuiltinModule("node:util").styleText(format, text, { validateStream: false });
 const painted: Paint = {
   bold: style("bold"),
   dim: style("dim"),
