@@ -14,7 +14,14 @@ import { parseConfig, type Reading, wrongValues } from "./parse.ts";
 import { configPath, type Env, hostsPathIn, missingConfig } from "./paths.ts";
 import { configError, needsRoot, type Problem, withHint } from "./problem.ts";
 import { sharedFolders } from "./profiles.ts";
-import { type Config, configSchema, type SettingKey, settings, settingsFor } from "./schema.ts";
+import {
+  type Config,
+  configSchema,
+  interpreted,
+  type SettingKey,
+  settings,
+  settingsFor,
+} from "./schema.ts";
 import { valueAt, withValueAt } from "./value-at.ts";
 
 export interface LoadOptions {
@@ -73,7 +80,7 @@ export async function inspectConfig(options: LoadOptions): Promise<Inspection> {
     reading.values,
   );
   const hostsPath = hostsPathIn(env);
-  const config = configSchema.parse(values);
+  const config = configSchema.parse(values, interpreted);
   const origins = originsOf(reading, overrides);
   const proxy = proxyRules(config, origins, env);
   const { ruleLines } = reading;

@@ -5,6 +5,7 @@ import type { Problem } from "./problem.ts";
 import {
   configSchema,
   groups,
+  interpreted,
   profileNames,
   profileSettings,
   type Setting,
@@ -121,7 +122,7 @@ function withInsteads(
  * source of a value.
  */
 export function wrongValues(values: unknown, blame: Blame): Problem[] {
-  const result = configSchema.safeParse(values);
+  const result = configSchema.safeParse(values, interpreted);
   if (result.success) return [];
   const wrong = result.error.issues.flatMap((issue): Wrong[] => {
     const path = issue.path.map(String);

@@ -48,6 +48,12 @@ const shape = {
   ),
 };
 
+/**
+ * For each parse of a configuration. There are few, so to compile a parser
+ * would cost more than it saves.
+ */
+export const interpreted = { jitless: true } as const;
+
 export const configSchema = z.object(shape).readonly();
 export type Config = z.output<typeof configSchema>;
 export type ProfileConfig = Config["profiles"][string];
@@ -68,7 +74,7 @@ type IsValue<T> = T extends string | number | boolean | readonly unknown[]
 export type ProfileKey = `profiles.${string}`;
 
 /** Every setting at its default. */
-export const defaultConfig: Config = configSchema.parse({});
+export const defaultConfig: Config = configSchema.parse({}, interpreted);
 
 export interface Setting<Key extends string = SettingKey> extends Described {
   readonly key: Key;
@@ -78,7 +84,10 @@ export interface Setting<Key extends string = SettingKey> extends Described {
 export const settings = settingsIn(shape, defaultConfig) as readonly Setting[];
 
 /** The settings of a profile, by their names below it. */
-export const profileSettings = settingsIn(profileShape, z.object(profileShape).parse({}));
+export const profileSettings = settingsIn(
+  profileShape,
+  z.object(profileShape).parse({}, interpreted),
+);
 
 /**
  * Every single setting that these values have or may have: those of the top
@@ -100,7 +109,7 @@ export const settingsOfProfile = (name: string): Setting<ProfileKey>[] =>
   }));
 
 /** A profile without settings. */
-export const emptyProfile: ProfileConfig = z.object(profileShape).readonly().parse({});
+export const emptyProfile: ProfileConfig = z.object(profileShape).readonly().parse({}, interpreted);
 
 /** The names of the profiles beside the default one, in their order. */
 export function profileNames(root: unknown): string[] {

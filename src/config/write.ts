@@ -8,7 +8,7 @@ import { defaultProfile } from "../model/profile.ts";
 import { readConfigFile } from "./load.ts";
 import { wrongValues } from "./parse.ts";
 import { needsRoot } from "./problem.ts";
-import { configSchema, type SettingKey } from "./schema.ts";
+import { configSchema, interpreted, type SettingKey } from "./schema.ts";
 import { setValueInText, type Value } from "./set-in-text.ts";
 import { configTemplate } from "./template.ts";
 import { valueAt, withValueAt } from "./value-at.ts";
@@ -69,7 +69,7 @@ export function withWishes(
     const wanted = withValueAt({}, keyPath, value);
     const [wrong] = wrongValues(wanted, () => ({ source: path }));
     if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
-    const canonical = valueAt(configSchema.parse(wanted), keyPath) as Value;
+    const canonical = valueAt(configSchema.parse(wanted, interpreted), keyPath) as Value;
     const newText = setValueInText(text, keyPath, canonical);
     if (newText.ok) return newText.value;
     const hint = "set it by hand, with `ngrokd config edit`";
