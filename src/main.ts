@@ -1,8 +1,6 @@
 #!/usr/bin/env -S deno run -A
-import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
-import { runCli } from "./cli/run.ts";
 import {
   cleanEnvironment,
   confinedEnvironment,
@@ -14,9 +12,10 @@ import {
 } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
 import { isNgrokctl, translated } from "./predecessor/predecessor.ts";
+import { isTerminal } from "./terminal/is-terminal.ts";
 import { createSay, type Output } from "./terminal/say.ts";
 import { unwritten, writeAll } from "./terminal/write-all.ts";
-import { lineOfWorker, workerCommand } from "./workers/process.ts";
+import { workerCommand } from "./workers/messages.ts";
 
 /**
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
@@ -50,6 +49,7 @@ process.exit(code);
 async function run(io: Io): Promise<number> {
   const { net, env, say } = io;
   const print = (text: string): void => say.result(text, text);
+  const { runCli } = await import("./cli/run.ts");
   if (!isNgrokctl(process.argv0)) return await runCli(argv, io);
   const { runNgrokctl } = await import("./predecessor/ngrokctl.ts");
   return (await runNgrokctl(argv, { net, env, print })) ?? (await runCli(argv, io));
@@ -64,6 +64,7 @@ async function beWorker(words: readonly string[]): Promise<void> {
   // They reach all processes of a service or a terminal; the daemon decides.
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => undefined);
   const net = await runtimeNet();
+  const { lineOfWorker } = await import("./workers/process.ts");
   const line = lineOfWorker(await net.enclosure());
   if (line !== undefined) await (await import("./workers/worker.ts")).work(net, line);
   process.exit(exitCodes.ok);
@@ -142,8 +143,8 @@ function listenForSignals(): Signals {
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
   // After a terminal is closed, its descriptor is no terminal any more. The
   // command that was started there must end with it.
-  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
-  const terminalIsGone = (): boolean => terminals.some((fd) => !isatty(fd));
+  const terminals = [0, 1, 2].filter(isTerminal);
+  const terminalIsGone = (): boolean => terminals.some((fd) => !isTerminal(fd));
   let onHangUp: (() => void) | undefined;
   process.on("SIGHUP", () =>
     onHangUp === undefined || terminalIsGone() ? onSignal() : onHangUp(),
@@ -164,7 +165,7 @@ function listenForSignals(): Signals {
  */
 function outputOf(name: "stdout" | "stderr"): Output {
   const fd = name === "stdout" ? 1 : 2;
-  const isTerminal = isatty(fd);
+  const onTerminal = isTerminal(fd);
   let fed = false;
   return {
     write: (text) => {
@@ -185,13 +186,13 @@ function outputOf(name: "stdout" | "stderr"): Output {
       fed = true;
       process[name].write(text);
     },
-    isTerminal,
+    isTerminal: onTerminal,
     // Both change while the terminal's window does.
     get columns() {
-      return isTerminal ? process[name].columns : undefined;
+      return onTerminal ? process[name].columns : undefined;
     },
     get rows() {
-      return isTerminal ? process[name].rows : undefined;
+      return onTerminal ? process[name].rows : undefined;
     },
   };
 }

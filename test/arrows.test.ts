@@ -151,6 +151,17 @@ const importers: Readonly<Record<string, readonly string[]>> = {
 /** The packages that model may import. */
 const packagesOfModel = ["zod", "ipaddr.js"];
 
+/** They end in less than the time that these modules take to load. */
+const shortCommands = ["list", "status", "health", "reload", "refresh"].map(
+  (name) => `cli/${name}.ts`,
+);
+const bigModules = [
+  ...["child_process", "crypto", "http", "net", "stream", "tls", "tty", "zlib"].map(
+    (name) => `node:${name}`,
+  ),
+  ...["zod", "yaml"],
+];
+
 interface Import {
   readonly file: string;
   readonly line: number;
@@ -234,6 +245,12 @@ describe("the sources", () => {
     ).toEqual([]);
   });
 
+  test("load no big module for the commands that only ask the daemon", () => {
+    const loaded = closureOf(["main.ts", "net/bun.ts", "cli/run.ts", ...shortCommands]);
+    expect(loaded.map(({ file }) => file)).toContain("control/client.ts");
+    expect(show(loaded.filter(({ specifier }) => bigModules.includes(specifier)))).toEqual([]);
+  });
+
   test("import by literal names that this test can read", () => {
     expect(linesWith(/\brequire\(|\bcreateRequire\b|\bimport\((?!\s*$|\s*")/, [])).toEqual([]);
     // Bun's own parser skips types, so it finds fewer imports. Each of them
@@ -247,6 +264,17 @@ describe("the sources", () => {
     expect(seen.filter((edge) => !known.has(edge))).toEqual([]);
   });
 });
+
+/** The imports that run before the first line of these files. */
+function closureOf(entries: readonly string[]): Import[] {
+  const early = imports.filter(({ text }) => !/^(?:(?:im|ex)port type\b|import\()/.test(text));
+  const reached = new Set(entries);
+  // A set's loop also reaches what is added during it.
+  for (const file of reached)
+    for (const { target } of early.filter((found) => found.file === file))
+      if (target !== undefined) reached.add(target);
+  return early.filter(({ file }) => reached.has(file));
+}
 
 function allowed({ file, target }: Import): boolean {
   if (target === undefined) return true;

@@ -17,6 +17,9 @@ import type { Log, LogFields } from "../model/log.ts";
 import type { Meter } from "../model/meter.ts";
 import type { RelayLimits } from "../relay/relay.ts";
 
+/** The word of the command line that only the daemon uses. */
+export const workerCommand = "worker";
+
 /** The settings that a worker needs. They have no secret. */
 export interface WorkerSettings {
   readonly rules: readonly WrittenRule[];

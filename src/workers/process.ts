@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import process from "node:process";
 import { reasonOf } from "../model/error.ts";
 import type { Enclosure } from "../net/types.ts";
-import type { Order, Report } from "./messages.ts";
+import { type Order, type Report, workerCommand } from "./messages.ts";
 import type { Line } from "./worker.ts";
 
 /** A program with its words. */
@@ -10,9 +10,6 @@ export interface Program {
   readonly path: string;
   readonly args: readonly string[];
 }
-
-/** The word of the command line that only the daemon uses. */
-export const workerCommand = "worker";
 
 /**
  * The running program, also if its file has been replaced: a worker must be
