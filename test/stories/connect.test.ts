@@ -84,7 +84,7 @@ stories("endpoints for a user without root", () => {
   test("a program of another user is reset", async () => {
     const running = user.start("connect echo.demo --listen 0 --json");
     const port = portOf(addressOf(await readyOf(running), "echo.demo:7000"));
-    const said = `exec 3<>/dev/tcp/127.0.0.1/${port} && echo hello >&3 && timeout 5 head -c 5 <&3`;
+    const said = `exec 3<>/dev/tcp/127.0.0.1/${port} && echo hello >&3 && timeout 60 head -c 5 <&3`;
     const as = (uid: number) =>
       run(["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", "bash", "-c", said]);
     expect((await as(5003)).out).toBe("");
