@@ -227,7 +227,7 @@ export async function serve({
   const endpoint = async (hostname: string) =>
     (await list()).find((item) => item.hostname === hostname);
   // Deno first reads hundreds of source files: half a minute on a busy machine.
-  const within = deno ? 90_000 : 30_000;
+  const within = deno ? 90_000 : 60_000;
   await until("the daemon answers on its socket", async () => ended || (await request("status")), {
     within,
   });

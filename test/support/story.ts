@@ -118,7 +118,7 @@ export function keepLog(name: string, log: () => string): () => void {
 export async function until<T>(
   what: string,
   probe: () => Promise<T> | T,
-  { within = 30_000, every = 30 }: { within?: number; every?: number } = {},
+  { within = 60_000, every = 30 }: { within?: number; every?: number } = {},
 ): Promise<Exclude<T, false | undefined>> {
   const deadline = performance.now() + within;
   let last: unknown;
