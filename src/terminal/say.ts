@@ -285,7 +285,8 @@ export const plain: Paint = {
   name: same,
 };
 // createSay has decided about colours. Without this option the runtime would
-// decide again, by stdout alone. node:util is loaded for a terminal only.
+// decide again, by stdout alone. node:util is loaded late, since `serve` starts
+// twice and its first process prints nothing.
 const style =
   (format: "bold" | "dim" | "green" | "red" | "yellow" | "cyan") =>
   (text: string): string =>
