@@ -206,6 +206,8 @@ stories("profiles: several accounts in one daemon", () => {
       expect(one.changes.names).toEqual([]);
       expect(one.profiles).toEqual([{ name: "work", identity: unchanged }]);
       await home.mend();
+      // A poll of the daemon can have met the 503 as well.
+      await until("it serves again", async () => (await daemon.status()).phase === "serving");
       const wrong = await ngrokd("operators --profile wrok");
       expect([wrong.code, wrong.err]).toEqual([
         2,
