@@ -79,7 +79,11 @@ export function startWorker(
   }
   child.on("message", (report) => heard(report as Report));
   const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => resolve(`at once: ${reasonOf(error)}`));
+    child.on("error", (error) => {
+      if (child.pid === undefined) resolve(`at once: ${reasonOf(error)}`);
+      // An order was lost. The next one gets all of it, once this one has ended.
+      else child.kill("SIGKILL");
+    });
     child.once("exit", (code, signal) =>
       resolve(signal === null ? `with exit code ${code}` : `by ${signal}`),
     );
@@ -92,7 +96,7 @@ export function startWorker(
         if (descriptors.length > 0) passage.send(ours, order.kind, descriptors);
         child.send(order);
       } catch {
-        // The next one gets all of it.
+        // As for an error that comes later: see above.
         child.kill("SIGKILL");
       }
     },
