@@ -81,7 +81,7 @@ export function startWorker(
   const ended = new Promise<string>((resolve) => {
     child.on("error", (error) => {
       if (child.pid === undefined) resolve(`at once: ${reasonOf(error)}`);
-      // An order was lost. The next one gets all of it, once this one has ended.
+      // An order was lost. The next worker gets all, once this one has ended.
       else child.kill("SIGKILL");
     });
     child.once("exit", (code, signal) =>
