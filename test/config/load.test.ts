@@ -333,10 +333,20 @@ describe("a configuration that cannot be used", () => {
     });
     // As a shell's `<(…)`: the writer is there before the reader.
     const keeper = openSync(pipe, constants.O_RDWR);
-    const reading = loadConfig({ file: pipe, env: {} });
-    writeSync(keeper, "server: {log_level: debug}\n");
-    await Bun.sleep(30);
+    const writer = openSync(pipe, constants.O_WRONLY);
     closeSync(keeper);
+    const reading = loadConfig({ file: pipe, env: {} });
+    // Nothing can be written before the reader has opened the pipe.
+    for (;;) {
+      try {
+        writeSync(writer, "server: {log_level: debug}\n");
+        break;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+        await Bun.sleep(5);
+      }
+    }
+    closeSync(writer);
     expect((await reading).config.server.log_level).toBe("debug");
   });
 

@@ -219,7 +219,8 @@ test("sentences for people have no character that moves a cursor or turns the te
 
 describe("a client of the control socket", () => {
   test("that sends too slowly is dropped, and no other", async () => {
-    await using server = await started({ deadlinesMs: { request: 60, reply: 600_000 } });
+    const deadlinesMs = { request: 60, reply: 600_000 };
+    await using server = await started({ deadlinesMs });
     const slow = await server.dial();
     await slow.write(bytes('{"command":'));
     const silent = await server.dial();
@@ -228,6 +229,7 @@ describe("a client of the control socket", () => {
       "",
       "",
     ]);
+    deadlinesMs.request = 60_000;
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
   });
 
@@ -237,7 +239,7 @@ describe("a client of the control socket", () => {
       if (command === "slow") await release.promise;
       return command;
     };
-    await using server = await started({ handle });
+    await using server = await started({ handle, deadlinesMs: { request: 60_000, reply: 60_000 } });
     const slow = await server.dial();
     await slow.write(bytes('{"command":"slow"}'));
     const idle: Conn[] = [];
@@ -263,13 +265,17 @@ describe("a client of the control socket", () => {
 
   test("gets an error if running requests have all places", async () => {
     const release = Promise.withResolvers<void>();
+    let running = 0;
     await using server = await started({
-      handle: async () => await release.promise.then(() => "done"),
+      handle: async () => {
+        running += 1;
+        return await release.promise.then(() => "done");
+      },
     });
     const busy = Array.from({ length: 64 }, () =>
       askDaemon(net, server.path, { command: "refresh" }),
     );
-    await later(100);
+    while (running < 64) await later(5);
     const error = await failure(askDaemon(net, server.path, { command: "status" }));
     expect(error.message).toBe("The daemon works on 64 requests; try again in a minute");
     release.resolve();
@@ -400,7 +406,11 @@ describe("startControlServer", () => {
     const self = { uid: process.getuid?.() ?? 0, groups: [] };
     const users = [self, self];
     const mixed = { ...net, userOf: async () => users.shift() ?? { uid: 12_345, groups: [] } };
-    await using server = await started({ net: mixed, readers: "all" });
+    await using server = await started({
+      net: mixed,
+      readers: "all",
+      deadlinesMs: { request: 60_000, reply: 60_000 },
+    });
     const ours = await server.dial();
     await ours.write(bytes('{"command":'));
     await later(50);
@@ -657,12 +667,14 @@ describe("askDaemon", () => {
       code: "timeout",
       message: `No answer from the daemon on "${daemon.path}" within 0.04 s`,
     });
-    const signal = AbortSignal.timeout(20);
-    expect(
-      (await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name,
-    ).toBe("TimeoutError");
-    // Both connections were closed as soon as the listener had them.
+    while (seen.length < 1) await later(5);
+    const stop = new AbortController();
+    const { signal } = stop;
+    const given = failure(askDaemon(net, daemon.path, { command: "status" }, { signal }));
     while (seen.length < 2) await later(5);
+    stop.abort(new DOMException("too late", "TimeoutError"));
+    expect((await given).name).toBe("TimeoutError");
+    // Both connections were closed as soon as the listener had them.
     expect((await Promise.all(seen)).length).toBe(2);
   });
 

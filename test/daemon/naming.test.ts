@@ -81,7 +81,7 @@ async function ask(name: string, type: "A" | "PTR" = "A"): Promise<Uint8Array> {
   const { promise, resolve } = Promise.withResolvers<Uint8Array>();
   const socket = await net.udp({ host: "127.0.0.1", port: 0 }, resolve);
   socket.send(question(name, type), { host: "127.0.0.1", port });
-  const timer = setTimeout(() => resolve(new Uint8Array(12)), 2000);
+  const timer = setTimeout(() => resolve(new Uint8Array(12)), 15_000);
   const reply = await promise;
   clearTimeout(timer);
   socket.close();

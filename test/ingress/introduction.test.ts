@@ -4,7 +4,7 @@ import { createIngress } from "../../src/ingress/ingress.ts";
 import { type Introduction, introduced } from "../../src/ingress/introduction.ts";
 import type { NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
-import { net } from "../support/conns.ts";
+import { later, net } from "../support/conns.ts";
 import { type Authority, intermediateCa, issue, rootCa } from "../support/pki.ts";
 
 const root = await rootCa();
@@ -111,7 +111,11 @@ test("the ingress takes the introduction of its settings", async () => {
     introduction,
   };
   const ingress = createIngress(net, () => settings);
-  await failure(ingress.open({ host: "a.demo", port: 80 }, AbortSignal.timeout(300)));
+  const stop = new AbortController();
+  const opening = failure(ingress.open({ host: "a.demo", port: 80 }, stop.signal));
+  while (server.received() === 0) await later(5);
+  stop.abort();
+  await opening;
   ingress.close();
   expect({ kept: kept.length, trouble: ingress.trouble }).toEqual({
     kept: 1,

@@ -294,7 +294,7 @@ describe("the API's faults", () => {
 
   test("delay a response", async () => {
     const cloud = await startCloud();
-    misbehave(cloud, "latency=300*1");
+    misbehave(cloud, "latency=3000*1");
     const order: string[] = [];
     const call = async (name: string): Promise<void> => {
       expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);

@@ -589,7 +589,8 @@ describe("the history of a connection", () => {
     await failing.done;
     expect(story(failing.history)).toBe("dial: ended; 0 up, 0 down");
     await using mute = await fakeIngress((conn) => void ending(conn));
-    const late = await forwarded(mute, { openTimeoutMs: 50 });
+    // Long enough for the handshake, also on a busy machine.
+    const late = await forwarded(mute, { openTimeoutMs: 3000 });
     await ending(late.client);
     await late.done;
     expect(story(late.history)).toBe("timeout: connected, ready, ended; 0 up, 0 down");

@@ -257,7 +257,7 @@ stories("proxies for all endpoints", () => {
     http = addressOf(ready, "http-proxy");
   });
 
-  const curl = (...words: string[]) => user.run(["curl", "-sS", "--max-time", "10", ...words]);
+  const curl = (...words: string[]) => user.run(["curl", "-sS", "--max-time", "60", ...words]);
 
   test("curl --socks5-hostname reaches endpoints and names below wildcards", async () => {
     expect((await curl("--socks5-hostname", socks, "http://hello.demo/")).out).toBe("hello");

@@ -13,7 +13,7 @@ import { atEnd, endAll, foreignHosts, freshMachine, stories, until } from "../su
 import { page } from "../support/web.ts";
 
 /** Another name server, which knows no name. */
-const foreign = "nameserver 127.0.0.99\noptions timeout:1 attempts:1\n";
+const foreign = "nameserver 127.0.0.99\noptions timeout:30 attempts:1\n";
 const resolvConf = (): string => readFileSync("/etc/resolv.conf", "utf8");
 
 /** The resolver's answer as glibc's programs see it. */
@@ -133,7 +133,7 @@ stories("names below a wildcard, by DNS", () => {
   });
 
   test("other names are refused, and another program's name server is asked", async () => {
-    const { out } = await run(["dig", "@127.0.0.1", "+time=2", "+tries=1", "example.com"]);
+    const { out } = await run(["dig", "@127.0.0.1", "+time=30", "+tries=1", "example.com"]);
     expect(out).toContain("status: REFUSED");
   });
 
@@ -256,11 +256,12 @@ stories("the DNS server beside other programs", () => {
       "a name resolves",
       async () => (await getent("a.team.internal")) || false,
     );
+    const goOn = "/run/tmp/go-on";
     const [slow] = [
       run([
         "sh",
         "-c",
-        `(printf 'GET / HTTP/1.0\\r\\n'; sleep 2; printf '\\r\\n') | nc ${address} 80`,
+        `(printf 'GET / HTTP/1.0\\r\\n'; until [ -e ${goOn} ]; do sleep 0.1; done; printf '\\r\\n') | nc ${address} 80`,
       ]),
     ];
     await until("it is connected", async () =>
@@ -272,6 +273,7 @@ stories("the DNS server beside other programs", () => {
     await daemon.reload();
     await until("resolv.conf is as before", () => resolvConf() === foreign);
     expect(await getent("a.team.internal")).toBe("");
+    writeFileSync(goOn, "");
     expect((await slow).out).toContain("wild");
     expect(await daemon.stop()).toBe(0);
   });
@@ -292,7 +294,7 @@ stories("the DNS server beside other programs", () => {
     const { cloud, daemon } = await begin({ dns });
     await until("it listens", async () => (await daemon.status()).dns?.listening === dns.listen);
     const far = async (name: string): Promise<string> =>
-      (await run(`ip netns exec far dig @198.51.100.1 +tries=1 +time=2 ${name}`.split(" "))).out;
+      (await run(`ip netns exec far dig @198.51.100.1 +tries=1 +time=30 ${name}`.split(" "))).out;
     expect(await far("exact.team.internal")).toContain("status: REFUSED");
     expect(await far("example.com")).toContain("status: REFUSED");
     writeConfig(configFor(cloud, { dns: { ...dns, clients: ["198.51.100.0/24"] } }));

@@ -27,7 +27,7 @@ stories("a reply before the end of an upload", () => {
     // Without the daemon some of them are lost, too.
     const counts: Record<string, number> = {};
     for (let n = 0; n < 25; n++) {
-      const words = ["curl", "-s", "--max-time", "10", "-H", "Expect:", "-w", "%{http_code}"];
+      const words = ["curl", "-s", "--max-time", "60", "-H", "Expect:", "-w", "%{http_code}"];
       const { out } = await run([...words, "-T", upload, "http://upload.demo/"]);
       counts[out] = (counts[out] ?? 0) + 1;
     }

@@ -8,7 +8,7 @@ import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const curl = async (url: string): Promise<string> =>
-  (await run(["curl", "-sS", "--max-time", "5", url])).out;
+  (await run(["curl", "-sS", "--max-time", "60", url])).out;
 
 let cloud: Cloud;
 let daemon: Daemon;

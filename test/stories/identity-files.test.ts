@@ -143,8 +143,12 @@ stories("a key of another account that is given when the certificate has expired
 
   beforeEach(async () => {
     freshMachine();
-    await serving({ args: "--cert-lifetime 5" });
-    open.reset();
+    cloud = await startCloud({ args: "--cert-lifetime 5" });
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    writeConfig(configFor(cloud));
+    daemon = await serve();
+    // No connection: such a certificate may have expired before it.
+    await daemon.becomes("echo.demo", "listening");
     await daemon.stop();
     [old = ""] = await ids();
     const certificate = inspectCertificate(file("tls.crt"));

@@ -6,7 +6,7 @@ import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 const curl = async (url: string): Promise<string> =>
-  (await run(["curl", "-sS", "--max-time", "5", url])).out;
+  (await run(["curl", "-sS", "--max-time", "60", url])).out;
 
 stories("an identity that the Go program made", () => {
   const folder = "/etc/ngrokd";

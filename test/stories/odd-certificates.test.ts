@@ -276,7 +276,7 @@ stories("while the daemon runs, a file becomes odd:", () => {
     await put();
     const polled = await ngrokd("refresh");
     const { warnings, phase, pid } = await daemon.status();
-    const works = (await run(["curl", "-sS", "--max-time", "5", "http://127.0.0.2/"])).out;
+    const works = (await run(["curl", "-sS", "--max-time", "60", "http://127.0.0.2/"])).out;
     restore();
     await daemon.refresh();
     const after = await daemon.status();

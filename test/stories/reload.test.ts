@@ -93,11 +93,16 @@ stories("a configuration that changes while the daemon runs", () => {
 
   test("is read again at SIGHUP and by `ngrokd reload`, which prints the result", async () => {
     // The daemon has just checked by itself, and does so again in 3.5 s. So the
-    // command is the first to read the next change.
-    writeFileSync(defaultConfig, polling(107));
-    const { code, out } = await ngrokd("reload");
-    expect(code).toBe(0);
-    expect(out).toMatch(/bound_endpoints\.poll_interval +106 +107 +now/);
+    // command is the first to read the next change, or the one after.
+    let [before, after] = [106, 107];
+    await until("the command is the first to read a change", async () => {
+      writeFileSync(defaultConfig, polling(after));
+      const { code, out } = await ngrokd("reload");
+      expect(code).toBe(0);
+      const row = new RegExp(`bound_endpoints\\.poll_interval +${before} +${after} +now`);
+      [before, after] = [after, before];
+      return row.test(out);
+    });
     expect((await ngrokd("reload")).out).toBe(`Nothing has changed in "${defaultConfig}".\n`);
     writeFileSync(defaultConfig, polling(108));
     daemon.kill("SIGHUP");

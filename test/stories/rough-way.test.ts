@@ -119,7 +119,7 @@ stories("a rough way to the ingress", () => {
       (await daemon.endpoint("rough.demo"))?.errors_by_kind.cut;
     const before = await cut();
     ingress.plan({ harm: "half-close", at: "in the midst of what comes down" });
-    const words = ["curl", "-sS", "--max-time", "10", "--http0.9", "-o", "/run/download"];
+    const words = ["curl", "-sS", "--max-time", "60", "--http0.9", "-o", "/run/download"];
     const { code, err } = await run([...words, "http://rough.demo:7000/"]);
     expect({ code, err }).toEqual({ code: 56, err: expect.stringContaining("reset by peer") });
     await until("it is counted", async () => (await cut()) === (before ?? 0) + 1);

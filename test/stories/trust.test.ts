@@ -8,7 +8,7 @@ import { page } from "../support/web.ts";
 
 const failing = "New connections fail:";
 const curl = async (): Promise<{ out: string; code: number }> =>
-  await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"]);
+  await run(["curl", "-sS", "--max-time", "60", "http://hello.demo/"]);
 
 stories("an ingress whose CA is not trusted", () => {
   let cloud: Cloud;

@@ -34,7 +34,7 @@ describe("a worker's process", () => {
   });
 
   test("that no longer takes orders has ended only when it is gone", async () => {
-    // The runtime's channel is descriptor 3, and an order after this is an error.
+    // The runtime's channel is descriptor 3. An order after this is an error.
     const worker = workerOf("/bin/sh", "-c", "exec 3>&- && exec sleep 1000");
     const orders = setInterval(() => worker.send({ kind: "ping", number: 1 }), 10);
     expect(await worker.ended).toBe("by SIGKILL");

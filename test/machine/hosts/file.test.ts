@@ -557,8 +557,15 @@ describe("updateHostsFile, beside programs that append", () => {
         const fs = require("node:fs");
         const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
         for (let i = 0; i < ${lines.length}; i++) {
-          const fd = fs.openSync(${JSON.stringify(hosts.path)}, "a");
-          sleep(i % 4);
+          let fd;
+          // ngrokd waits 200 ms for a writer. After a stall this opens again.
+          for (;;) {
+            const began = performance.now();
+            fd = fs.openSync(${JSON.stringify(hosts.path)}, "a");
+            sleep(i % 4);
+            if (performance.now() - began < 50) break;
+            fs.closeSync(fd);
+          }
           fs.writeSync(fd, "10.0.0.1 line-" + i + ".example\\n");
           fs.closeSync(fd);
           sleep(2);
