@@ -153,7 +153,10 @@ const port = 18201;
 
 /** The greeting of the only endpoint. */
 async function answer(): Promise<string> {
-  const conn = await net.dial({ host: "127.83.0.1", port }, { signal: AbortSignal.timeout(5000) });
+  const conn = await net.dial(
+    { host: "127.83.0.1", port },
+    { signal: AbortSignal.timeout(15_000) },
+  );
   const text = await read(conn);
   conn.close();
   return text;

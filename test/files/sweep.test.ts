@@ -26,7 +26,7 @@ describe("sweepTemporaries", () => {
     for (const name of stays.slice(1)) await file(name);
     await mkdir(join(folder.path, ".bbbbbbbbbbbb.ngrokd.tmp"));
     await symlink("hosts.original", join(folder.path, ".cccccccccccc.ngrokd.tmp"));
-    expect(await sweepTemporaries(folder.path, 5000)).toBe(2);
+    expect(await sweepTemporaries(folder.path, 30_000)).toBe(2);
     expect((await readdir(folder.path)).sort()).toEqual(
       [...stays, ".bbbbbbbbbbbb.ngrokd.tmp", ".cccccccccccc.ngrokd.tmp"].sort(),
     );

@@ -13,7 +13,7 @@ import { issue, rootCa } from "../support/pki.ts";
 
 const target = { host: "hello.demo", port: 80 };
 const pool = { min: 1, max: 4, idleTimeoutMs: 60_000 };
-const patience = (): AbortSignal => AbortSignal.timeout(5000);
+const patience = (): AbortSignal => AbortSignal.timeout(15_000);
 
 async function use(ingress: Ingress): Promise<Conn> {
   const opened = await ingress.open(target, patience());
@@ -22,7 +22,7 @@ async function use(ingress: Ingress): Promise<Conn> {
 }
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 15_000;
   while (!holds()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`);
     await Bun.sleep(2);

@@ -252,9 +252,9 @@ export const echo = (): Promise<string> => upstream((socket) => socket.pipe(sock
 
 /** Waits up to 5 s for a condition. */
 export async function until(what: string, probe: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
+  const deadline = performance.now() + 15_000;
   while (!probe()) {
-    if (performance.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited 15 s in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -8,7 +8,7 @@ import { accepted, type FakeIngress, fakeIngress } from "../support/fake-ingress
 import { memoryLog } from "../support/memory-log.ts";
 
 const limits: RelayLimits = {
-  openTimeoutMs: 5000,
+  openTimeoutMs: 15_000,
   earlyData: false,
   idleMs: 0,
   halfClosedMs: 0,

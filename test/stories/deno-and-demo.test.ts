@@ -56,7 +56,7 @@ stories("names and DNS under Deno", () => {
     const daemon = await serve({ deno: true });
     await daemon.becomes("exact.team.internal", "listening");
     const asked = async (name: string): Promise<string> =>
-      (await run(["dig", "+short", "+tries=1", "+time=3", "@127.0.0.1", name])).out.trim();
+      (await run(["dig", "+short", "+tries=1", "+time=30", "@127.0.0.1", name])).out.trim();
     const text = async (url: string): Promise<string> =>
       (await run(["curl", "-sS", ...url.split(" ")])).out;
 

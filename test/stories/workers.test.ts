@@ -175,7 +175,10 @@ stories("two workers", () => {
         return item?.connections.active === i + 1;
       });
     }
-    await Bun.sleep(200);
+    await until("each worker knows the other's", async () => {
+      for (let i = 0; i < 6; i += 1) if (await carries("one.demo", 7000)) return false;
+      return true;
+    });
     for (let i = 0; i < 6; i += 1) expect(await carries("one.demo", 7000)).toBe(false);
     expect(await carries("two.demo", 7000)).toBe(true);
     for (const peer of peers) peer.reset();
