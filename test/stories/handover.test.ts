@@ -69,7 +69,7 @@ stories("a handover to another program", () => {
     "leaves no client refused and no byte lost, several times in a row",
     async () => {
       await begin();
-      const running = startLoad(load, await targets());
+      const running = startLoad({ ...load, least: 151 }, await targets());
       await Bun.sleep(1500);
       const pids = new Set([(await daemon.status()).pid]);
       for (let round = 1; round <= rounds; round += 1) {
@@ -253,7 +253,7 @@ stories("a handover in the same process, as without systemd", () => {
     "keeps the process and the sockets: clients wait, and nothing is refused",
     async () => {
       await begin({});
-      const running = startLoad({ rate: load.rate, long: 0 }, await targets());
+      const running = startLoad({ rate: load.rate, long: 0, least: 101 }, await targets());
       const { pid } = daemon;
       for (let round = 1; round <= rounds; round += 1) {
         await Bun.sleep(800);
@@ -286,7 +286,7 @@ stories("the sockets of a daemon that is killed", () => {
       await until("systemd keeps the doors", () =>
         places.every(({ ip, port }) => manager.kept().includes(`ngrokd tcp ${ip}|${port}`)),
       );
-      const running = startLoad({ rate: load.rate, long: 0 }, places);
+      const running = startLoad({ rate: load.rate, long: 0, least: 101 }, places);
       for (let round = 1; round <= rounds; round += 1) {
         await Bun.sleep(1000);
         await daemon.stop("SIGKILL");

@@ -75,7 +75,7 @@ async function ofEach() {
 stories("two workers", () => {
   test("carry connections with every byte in its place, and both get some", async () => {
     await begin();
-    const running = startLoad({ rate: 100, long: 50 }, await targets());
+    const running = startLoad({ rate: 100, long: 50, least: 101 }, await targets());
     await Bun.sleep(3000);
     const report = await running.end();
     expect(report).toMatchObject(undisturbed);
@@ -117,7 +117,7 @@ stories("two workers", () => {
 
   test("are not refused after kill -9 of one: only its own connections are reset", async () => {
     const peers = await ofEach();
-    const running = startLoad({ rate: 100, long: 0 }, await targets());
+    const running = startLoad({ rate: 100, long: 0, least: 0 }, await targets());
     await Bun.sleep(1000);
     const [victim, other] = await workers();
     if (victim === undefined || other === undefined) throw new Error("there are no two workers");
@@ -207,8 +207,11 @@ stories("a handover with workers", () => {
   test("leaves no client refused and no byte lost: the old workers drain", async () => {
     const manager = startServiceManager();
     await begin({}, {}, manager.env);
-    const running = startLoad({ rate: 100, long: 40 }, await targets());
-    await Bun.sleep(1500);
+    const running = startLoad({ rate: 100, long: 40, least: 201 }, await targets());
+    await until("the long ones are open", async () => {
+      const open = (await workers()).map((one) => one.open);
+      return open.reduce((all, n) => all + n, 0) >= 40;
+    });
     const old = (await workers()).map(({ pid }) => pid);
     for (let round = 1; round <= 3; round += 1) {
       const ran = await ngrokd("upgrade --json");
@@ -283,7 +286,7 @@ stories("the modes of a relay, in workers", () => {
   });
 
   test("a handover in the same process keeps the sockets", async () => {
-    const running = startLoad({ rate: 50, long: 0 }, (await targets()).slice(0, 1));
+    const running = startLoad({ rate: 50, long: 0, least: 0 }, (await targets()).slice(0, 1));
     await Bun.sleep(500);
     const ran = await ngrokd("upgrade --json");
     expect(ran.json).toMatchObject({ way: "in place", pid: daemon.pid });

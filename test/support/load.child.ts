@@ -1,16 +1,18 @@
 /**
- * A program that loads endpoints which echo, until its standard input ends:
- * `load.child.ts RATE LONG NAME=IP:PORT…`. It opens RATE connections a second
- * by the clock, however slow the answers are, each with its own bytes and its
- * own end. It keeps LONG others open, with a hash of all their bytes. All the
- * time it reads the hosts file. At the end it prints what it has seen, as JSON.
+ * A program that loads endpoints which echo, until its standard input ends and
+ * LEAST short connections are complete:
+ * `load.child.ts RATE LONG LEAST NAME=IP:PORT…`. It opens RATE connections a
+ * second by the clock, however slow the answers are, each with its own bytes
+ * and its own end. It keeps LONG others open, with a hash of all their bytes.
+ * All the time it reads the hosts file. At the end it prints what it has seen,
+ * as JSON.
  */
 import { createHash, type Hash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import type { LoadReport } from "./load.ts";
 
-const [rateText = "", longText = "", ...places] = process.argv.slice(2);
+const [rateText = "", longText = "", leastText = "", ...places] = process.argv.slice(2);
 const targets = places.map((text) => {
   const [name = "", ip = "", port = ""] = text.split(/[=:]/);
   return { name, ip, port: Number(port) };
@@ -38,17 +40,20 @@ const report: LoadReport = {
  * turn.
  */
 const atOnce = Math.max(15, Math.ceil(0.3 * Number(rateText)));
+/** How long it goes on after its standard input, for LEAST. */
+const longestExtraMs = 60_000;
+let askedToEnd = Number.POSITIVE_INFINITY;
 let ending = false;
 process.stdin
   .on("data", () => undefined)
   .on("end", () => {
-    ending = true;
+    askedToEnd = performance.now();
   });
 
 const open = new Set<Promise<void>>();
 const long = Array.from({ length: Number(longText) }, (_, i) => stream(i));
 const begin = performance.now();
-while (!ending) {
+while (!mayEnd()) {
   const due = Math.floor(((performance.now() - begin) / 1000) * Number(rateText));
   while (report.begun + report.leftOut < due) {
     if (open.size >= atOnce) {
@@ -65,10 +70,16 @@ while (!ending) {
   for (const { name, ip } of targets) if (rows.get(name) !== ip) report.missingNames.push(name);
   await Bun.sleep(4);
 }
+ending = true;
 report.seconds = (performance.now() - begin) / 1000;
 await Promise.all([...open, ...long]);
 console.log(JSON.stringify({ ...report, missingNames: [...new Set(report.missingNames)] }));
 process.exit(0);
+
+function mayEnd(): boolean {
+  const extraMs = performance.now() - askedToEnd;
+  return extraMs >= (report.complete < Number(leastText) ? longestExtraMs : 0);
+}
 
 /** A name of the hosts file, and its address. */
 function rowOf([ip = "", name = ""]: readonly string[]): [string, string] {

@@ -27,14 +27,19 @@ export interface LoadReport {
   errors: string[];
 }
 
-/** A load on endpoints that echo, from a process of its own. */
+/**
+ * A load on endpoints that echo, from a process of its own. It goes on after
+ * `end` until `least` short connections are complete, so that a slow machine
+ * has some as well.
+ */
 export function startLoad(
-  { rate, long }: { rate: number; long: number },
+  { rate, long, least }: { rate: number; long: number; least: number },
   targets: readonly { name: string; ip: string; port: number }[],
 ): { end(): Promise<LoadReport> } {
   const script = join(import.meta.dirname, "load.child.ts");
   const words = targets.map(({ name, ip, port }) => `${name}=${ip}:${port}`);
-  const child = Bun.spawn([process.execPath, script, String(rate), String(long), ...words], {
+  const numbers = [rate, long, least].map(String);
+  const child = Bun.spawn([process.execPath, script, ...numbers, ...words], {
     stdin: "pipe",
     stdout: "pipe",
     stderr: "inherit",
