@@ -310,9 +310,12 @@ describe("the trouble of an ingress", () => {
     const left = new AbortController();
     setTimeout(() => left.abort(new NgrokdError("cancelled", "The client left")), 600);
     await failure(tried.open(target, left.signal));
-    await failure(tried.open(target, within(50)));
     expect(tried.trouble).toBeUndefined();
-    await failure(tried.open(target, within(600)));
+    const began = performance.now();
+    await failure(tried.open(target, within(50)));
+    // If the machine has stalled, the dial had time enough.
+    if (performance.now() - began < 500) expect(tried.trouble).toBeUndefined();
+    await failure(tried.open(target, within(1500)));
     expect(tried.trouble).toMatchObject({
       code: "timeout",
       message: `Cannot connect to "127.0.0.1:${swallowed.port}": no answer in time`,
@@ -325,7 +328,7 @@ describe("the trouble of an ingress", () => {
     using swallowed = await silence();
     let { port } = swallowed;
     const tried = createIngress(net, () => ({ ...ingress.settings, port }));
-    await failure(tried.open(target, within(600)));
+    await failure(tried.open(target, within(1500)));
     expect(tried.trouble).toBeDefined();
     ({ port } = ingress.settings);
     const { dials } = tried.stats;

@@ -149,8 +149,11 @@ stories("ngrok's API has a bad day", () => {
     cloud = await startCloud({ apiPort });
     // Its ingress has another CA, which the daemon does not trust: so it polls
     // again, and is not ready.
-    await until("the poll works again", async () => (await daemon.status()).last_poll?.ok === true);
-    expect(await daemon.status()).toMatchObject({ registered: true, phase: "degraded" });
+    const again = await until("the poll works again, and the ingress does not", async () => {
+      const now = await daemon.status();
+      return now.last_poll?.ok === true && now.phase === "degraded" && now;
+    });
+    expect(again.registered).toBe(true);
     expect((await cloud.operators()).map(({ id }) => id)).toEqual([
       (await daemon.status()).operator_id,
     ]);

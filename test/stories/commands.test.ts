@@ -248,7 +248,9 @@ stories("the command line with a daemon", () => {
     expect(line("Ingress")).toBe(cloud.ingress);
     expect(line("Last poll")).toMatch(/^ok, .* ago, took \d+ ms$/);
     expect(line("Endpoints")).toBe("1 listening, 1 not supported");
-    expect(line("Daemon")).toMatch(new RegExp(`^ngrokd \\d.*, pid ${daemon.pid}, up \\d+ m?s$`));
+    expect(line("Daemon")).toMatch(
+      new RegExp(`^ngrokd \\d.*, pid ${daemon.pid}, up (?:\\d+ min )?\\d+ m?s$`),
+    );
     expect(line("Configuration")).toBe(defaultConfig);
     expect(line("Hosts file")).toBe("/etc/hosts");
   });

@@ -153,7 +153,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
       readFileSync(`${state}/operator_id`, "utf8").trim(),
     ]);
     for (const { hostname } of list)
-      expect((await run(["curl", "-sS", "--max-time", "5", `http://${hostname}/`])).out).toBe(
+      expect((await run(["curl", "-sS", "--max-time", "60", `http://${hostname}/`])).out).toBe(
         "hello",
       );
     expect((await ngrokd("serve")).code).toBe(6);

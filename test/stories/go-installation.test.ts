@@ -118,7 +118,7 @@ stories("an installation of the Go program in network mode", () => {
       [9080, "one"],
       [9083, "two"],
     ]) {
-      const { out } = await other.run("curl", "-sS", "--max-time", "10", `http://${here}:${port}/`);
+      const { out } = await other.run("curl", "-sS", "--max-time", "60", `http://${here}:${port}/`);
       expect({ port, out }).toEqual({ port, out: `${text}` });
     }
     const script = `const { connect } = require("node:net");

@@ -81,7 +81,7 @@ stories("the history of the daemon", () => {
     });
     expect(open?.user).toEqual({ uid: 0, name: "root" });
     peer.socket.destroy();
-    await run(["curl", "-sS", "-m", "5", "telnet://echo.demo:7000"], { as: "nobody" });
+    await run(["curl", "-sS", "-m", "60", "telnet://echo.demo:7000"], { as: "nobody" });
     const [refused] = await until("the stranger is shown", async () => {
       const found = await connectionsOf("echo.demo --limit 1");
       return found[0]?.end?.kind === "access" && found;

@@ -59,7 +59,7 @@ stories("a machine whose network has IPv6 only", () => {
 /** The bytes that an echo sends back to a client on the daemon's machine. */
 async function said(host: string): Promise<string> {
   const talk = `exec 3<>/dev/tcp/${host}/7000 && printf hello >&3 && head -c 5 <&3`;
-  return (await run(["ip", "netns", "exec", "six", "timeout", "5", "bash", "-c", talk])).out;
+  return (await run(["ip", "netns", "exec", "six", "timeout", "60", "bash", "-c", talk])).out;
 }
 
 /** The daemon's machine: it has no address of IPv4 but loopback. */

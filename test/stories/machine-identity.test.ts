@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { machineUid } from "../../src/ingress/machine-identity.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
-import { stories } from "../support/story.ts";
+import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 const id = "0123456789abcdef0123456789abcdef";
@@ -56,7 +56,8 @@ stories("the identity of the machine", () => {
 
   test("is what `why` and `doctor` send too, without a user", async () => {
     for (const command of ["why hello.demo", "doctor"]) {
-      expect((await ngrokd(command)).code).toBe(0);
+      // A busy machine can miss one of their deadlines.
+      await until("it finds no fault", async () => (await ngrokd(command)).code === 0);
       const sent = (await cloud.requests()).filter(({ host }) => host === "hello.demo").at(-1);
       expect(sent?.identity).toMatchObject({ uid: machineUid(id), annotations: {} });
       await identityFor();

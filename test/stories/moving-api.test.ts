@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { configFor, startCloud } from "../support/cloud.ts";
 import { httpsFront } from "../support/https-front.ts";
@@ -49,8 +49,9 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     // it notices any change of the network.
     writeConfig(config("debug"));
     await until("the daemon has looked around", () => told("Reloaded the configuration") > 0);
-    await ip(`-n moving addr del ${before} dev eth0`);
-    await ip(`-n moving addr add ${after} dev eth0`);
+    // In one call, or a look in between sees two changes.
+    writeFileSync("/run/story.move", `addr del ${before} dev eth0\naddr add ${after} dev eth0\n`);
+    await ip("-n moving -batch /run/story.move");
     await until("the change is logged", () => told("The network has changed") === 1);
     const since = String(
       daemon.lines().find(({ message }) => message.startsWith("The network has changed"))?.time,

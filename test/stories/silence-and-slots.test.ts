@@ -42,9 +42,9 @@ stories("connections on which nothing moves", () => {
   beforeAll(begin);
 
   test("forward.idle_timeout ends a silent connection, and keeps a slow one", async () => {
-    // Two of the daemon's checks. If the machine pauses for a second, the busy
-    // connection misses only one.
-    await restarted({ idle_timeout: 2 });
+    // Many of the daemon's checks. If the machine pauses for some seconds, the
+    // busy connection is not silent for long enough.
+    await restarted({ idle_timeout: 10, open_timeout: 60 });
     // Before the first byte: the silence begins after it.
     const started = performance.now();
     const [silent, busy] = [await talking(), await talking()];
@@ -57,10 +57,10 @@ stories("connections on which nothing moves", () => {
     }, 300);
     expect(await silent.left).toBe("reset");
     // Not before its time. A busy machine may well be late.
-    expect(performance.now() - started).toBeGreaterThan(1700);
+    expect(performance.now() - started).toBeGreaterThan(9700);
     // By now the busy one is older than the limit.
     const then = said;
-    await until("the busy one has gone on for another limit", () => said >= then + 8);
+    await until("the busy one has gone on for another limit", () => said >= then + 36);
     clearInterval(timer);
     busy.end();
     expect((await busy.rest()).length).toBe(said - 1);
@@ -69,12 +69,14 @@ stories("connections on which nothing moves", () => {
       reset: 0,
     });
     expect(
-      daemon.lines().filter(({ message }) => message.includes("without traffic for 2 s was reset")),
+      daemon
+        .lines()
+        .filter(({ message }) => message.includes("without traffic for 10 s was reset")),
     ).toHaveLength(1);
   });
 
   test("300 silent clients starve no other, cost no work, and are all reset", async () => {
-    await restarted({ idle_timeout: 2 });
+    await restarted({ idle_timeout: 10, open_timeout: 60 });
     (await talking())?.end();
     await until("it is over", async () => (await daemon.status()).connections.active === 0);
     const before = footprint(daemon.pid);
@@ -100,7 +102,7 @@ stories("places that are taken and given back", () => {
   beforeAll(begin);
 
   test("every way in which a connection can end gives its place back", async () => {
-    await restarted({ max_connections_per_endpoint: 2, open_timeout: 2, idle_timeout: 2 });
+    await restarted({ max_connections_per_endpoint: 2, open_timeout: 10, idle_timeout: 10 });
     const service = await upstream((socket) => {
       socket.on("data", (bytes) =>
         bytes.includes("!") ? socket.resetAndDestroy() : socket.write(bytes),

@@ -260,7 +260,7 @@ stories("an ingress that breaks the rules", () => {
   beforeAll(async () => {
     // Without ready connections, each fault meets its connection.
     ({ cloud, daemon } = await registered({
-      config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 2 } },
+      config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 9 } },
     }));
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     await daemon.becomes("echo.demo", "listening");

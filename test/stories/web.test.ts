@@ -97,7 +97,7 @@ stories("the API over HTTP", () => {
       list: await ask(`${api}/list`),
       traffic: await ask(`${api}/traffic`),
       connections: await ask(`${api}/connections`),
-      events: await ask("--max-time", "5", `${api}/events`),
+      events: await ask("--max-time", "60", `${api}/events`),
       refresh: await ask("-X", "POST", `${api}/refresh`),
       dashboard: await ask("-X", "POST", `${api}/dashboard`),
     };
