@@ -167,6 +167,7 @@ test.skipIf(["dh", "rpmbuild"].some((name) => Bun.which(name) === null))(
       }).toEqual({ made, same: true });
     rmSync(dist, { recursive: true });
   },
+  600_000,
 );
 
 test("a program that is built in another folder has the same bytes", () => {
@@ -184,4 +185,4 @@ test("a program that is built in another folder has the same bytes", () => {
   );
   rmSync(folder, { recursive: true });
   expect({ commit, same }).toEqual({ commit, same: true });
-}, 120_000);
+}, 600_000);

@@ -110,7 +110,7 @@ case $* in *is-enabled*) echo enabled ;; *MainPID*) cat /tmp/main.pid ;; esac
   mkdirSync(join(path, "run/systemd/system"), { recursive: true });
   writeFileSync(join(path, "etc/hosts"), "127.0.0.1\tlocalhost\n# the end");
   const sh = async (script: string): Promise<Ran> =>
-    await run(["timeout", "-k", "1", "60", "chroot", path, "sh", "-ec", script]);
+    await run(["timeout", "-k", "1", "600", "chroot", path, "sh", "-ec", script]);
   const mustIn = async (script: string): Promise<string> => {
     const { code, out, err } = await sh(script);
     if (code !== 0) throw new Error(`${script} failed with ${code}: ${out}${err}`);
