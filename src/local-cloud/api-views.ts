@@ -117,7 +117,8 @@ export function listPage<T extends { id: string }>(
   const fault = faults.take(
     "short-page",
     "foreign-page",
-    ...(field === "endpoints" ? (["empty-list"] as const) : []),
+    // A later page without items would only be a shorter list.
+    ...(field === "endpoints" && before === undefined ? (["empty-list"] as const) : []),
   );
   const cut = {
     "short-page": Math.floor(Math.min(limit, older.length) / 2),

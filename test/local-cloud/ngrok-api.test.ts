@@ -364,6 +364,17 @@ describe("the API's faults in a body", () => {
     });
     expect((await ask(cloud, "GET", bound)).json.endpoints).toHaveLength(1);
   });
+
+  test("that empty a list keep a later page, and empty the next list", async () => {
+    const cloud = await startCloud({ pageSize: 2 });
+    for (let i = 0; i < 3; i += 1) cloud.addEndpoint({ url: `http://e${i}.demo`, upstream });
+    const first = await ask(cloud, "GET", "/endpoints");
+    misbehave(cloud, "empty-list*1");
+    const second = await ask(cloud, "GET", first.json.next_page_uri);
+    expect(second.json.endpoints).toHaveLength(1);
+    const next = await ask(cloud, "GET", "/endpoints");
+    expect(next.json).toMatchObject({ endpoints: [], next_page_uri: null });
+  });
 });
 
 describe("the control API's endpoints", () => {
