@@ -311,10 +311,15 @@ describe("the trouble of an ingress", () => {
     setTimeout(() => left.abort(new NgrokdError("cancelled", "The client left")), 600);
     await failure(tried.open(target, left.signal));
     expect(tried.trouble).toBeUndefined();
-    const began = performance.now();
-    await failure(tried.open(target, within(50)));
-    // If the machine has stalled, the dial had time enough.
-    if (performance.now() - began < 500) expect(tried.trouble).toBeUndefined();
+    // If the machine stalls, a dial has time enough, and shows nothing here.
+    let tookMs = Number.POSITIVE_INFINITY;
+    while (tookMs >= 500) {
+      const hurried = createIngress(net, () => ({ ...ingress.settings, port: swallowed.port }));
+      const began = performance.now();
+      await failure(hurried.open(target, within(50)));
+      tookMs = performance.now() - began;
+      if (tookMs < 500) expect(hurried.trouble).toBeUndefined();
+    }
     await failure(tried.open(target, within(1500)));
     expect(tried.trouble).toMatchObject({
       code: "timeout",

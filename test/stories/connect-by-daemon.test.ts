@@ -10,7 +10,7 @@ import { page } from "../support/web.ts";
 
 const group = 5050;
 
-/** A member of the group ngrokd, without a key of its own. */
+/** ngrokd as a member of the group ngrokd, who has no key. */
 const memberWords = (words: readonly string[]): string[] => [
   "setpriv",
   `--reuid=${nobody}`,
