@@ -10,6 +10,7 @@ import { NgrokdError } from "../../src/model/error.ts";
 import type { Hostname } from "../../src/model/hostname.ts";
 import { parsePrefix6, type Subnet } from "../../src/model/ip.ts";
 import type { Reconciled } from "../../src/model/pass.ts";
+import type { Listener } from "../../src/net/types.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
 import { mapping, subnet } from "../machine/support.ts";
@@ -27,10 +28,20 @@ const b = endpoint("ep_b", "tcp://b.demo:18102");
 const c = endpoint("ep_c", "tcp://c.demo:18103");
 
 let machines: { readonly doors: Doors }[] = [];
+let programs: Listener[] = [];
 afterEach(async () => {
   for (const { doors } of machines) await doors.drain(0, AbortSignal.abort());
+  for (const program of programs) program.close();
   machines = [];
+  programs = [];
 });
+
+/** Another program that listens there, until the end of the test at most. */
+async function listening(host: string, port: number): Promise<Listener> {
+  const program = await occupy(host, port);
+  programs.push(program);
+  return program;
+}
 
 describe("reconcile", () => {
   test("gives each listed endpoint an address, a listener and a line in the hosts file", async () => {
@@ -153,7 +164,7 @@ describe("one bad thing stays one bad thing", () => {
 
   test("a new name gets an address without another listener on its port", async () => {
     const { pass, saved } = machine();
-    const other = await occupy(`${base}.0.1`, 18101);
+    const other = await listening(`${base}.0.1`, 18101);
     expect(told(await pass([a, b]))).toEqual([
       `tcp://a.demo:18101 listening ${base}.0.3:18101`,
       `tcp://b.demo:18102 listening ${base}.0.2:18102`,
@@ -167,7 +178,7 @@ describe("one bad thing stays one bad thing", () => {
   });
 
   test("a saved address that is taken, reserved or out of the range is replaced", async () => {
-    const other = await occupy(`${base}.0.2`, 18102);
+    await listening(`${base}.0.2`, 18102);
     // Outside the range, its host part stays.
     const useless: [Record<string, string>, string][] = [
       [{ "b.demo": `${base}.0.3` }, `${base}.0.4`],
@@ -187,21 +198,17 @@ describe("one bad thing stays one bad thing", () => {
       expect(saved()).toMatchObject({ "b.demo": next, "c.demo": `${base}.0.3` });
       await doors.drain(0, AbortSignal.abort());
     }
-    other.close();
   });
 
   test("a new name gets past the many addresses of another daemon on its port", async () => {
     const { pass } = machine();
-    const others = await Promise.all(
-      Array.from({ length: 20 }, (_, i) => occupy(`${base}.0.${i + 1}`, 18101)),
-    );
+    for (let i = 1; i <= 20; i += 1) await listening(`${base}.0.${i}`, 18101);
     expect(told(await pass([a]))).toEqual([`tcp://a.demo:18101 listening ${base}.0.21:18101`]);
-    for (const other of others) other.close();
   });
 
   test("a port that is taken on all addresses fails one endpoint, until it is free", async () => {
     const { pass, hosts, saved } = machine();
-    const other = await occupy("0.0.0.0", 18102);
+    const other = await listening("0.0.0.0", 18102);
     const [first, second] = (await pass([a, b])).endpoints;
     expect(first).toMatchObject({ state: "listening" });
     expect(second).toMatchObject({
@@ -224,21 +231,19 @@ describe("one bad thing stays one bad thing", () => {
 
   test("a name keeps its saved address if another program listens there, with a reason", async () => {
     const { pass } = machine({}, mapping({ "a.demo": `${base}.0.9` }));
-    const other = await occupy(`${base}.0.9`, 18101);
+    await listening(`${base}.0.9`, 18101);
     expect(told(await pass([a]))).toEqual([
       `tcp://a.demo:18101 failed ${base}.0.9:18101: another program listens on ${base}.0.9:18101 (or on port 18101 of all addresses)`,
     ]);
-    other.close();
   });
 
   test("a name is written as long as one of its ports listens", async () => {
     const { pass, hosts } = machine({}, mapping({ "a.demo": `${base}.0.9` }));
-    const other = await occupy(`${base}.0.9`, 18104);
+    await listening(`${base}.0.9`, 18104);
     await pass([a, endpoint("ep_a2", "tcp://a.demo:18104")]);
     expect(hosts()).toEqual({ "a.demo": `${base}.0.9` });
     await pass([endpoint("ep_a2", "tcp://a.demo:18104")]);
     expect(hosts()).toEqual({});
-    other.close();
   });
 
   test("names beyond the range fail with advice, and get the next address that is free", async () => {
@@ -319,6 +324,7 @@ describe.skipIf(process.platform !== "linux")("a second address", () => {
   test("on which nothing can listen is a warning, and has no line there", async () => {
     const place = { host: `${six}::1`, port: 18101 };
     const other = await net.listen(place, (conn) => conn.close(), { routed: true });
+    programs.push(other);
     const { pass, names } = machine({ ground });
     const { endpoints, problems } = await pass([a]);
     expect(endpoints.map(({ state, warning }) => [state, warning] as string[])).toEqual([
