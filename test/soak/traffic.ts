@@ -29,7 +29,8 @@ export interface Result {
   readonly received: number;
   /**
    * The longest silence while bytes were due: milliseconds, with its start and
-   * end by performance.now().
+   * end by performance.now(). The reply to an upload is due when the last byte
+   * has left; until then each write is.
    */
   readonly silence: { readonly ms: number; readonly from: number; readonly to: number };
 }
@@ -127,12 +128,18 @@ export async function play(address: { host: string; port: number }, plan: Plan):
   socket.on("error", () => undefined);
   const down = checker(2 * plan.n + 1);
   const silence = { ms: 0, from: 0, to: 0 };
+  let lastWrite = 0;
   const waiting = async <T>(wait: Promise<T>): Promise<T> => {
-    const from = performance.now();
+    const began = performance.now();
     const value = await wait;
+    const from = Math.max(began, lastWrite);
     const to = performance.now();
     if (to - from > silence.ms) Object.assign(silence, { ms: to - from, from, to });
     return value;
+  };
+  const writing = async (write: Promise<void>): Promise<void> => {
+    await waiting(write);
+    lastWrite = performance.now();
   };
   const done = (ending: Ending): Result => {
     socket.destroy();
@@ -160,7 +167,13 @@ export async function play(address: { host: string; port: number }, plan: Plan):
       socket.resetAndDestroy();
       return done({ kind: "complete" });
     }
-    const sending = sendStream(socket, 2 * plan.n, plan.up, plan.chunk).then(() => socket.end());
+    const sending = sendStream(
+      socket,
+      2 * plan.n,
+      plan.up,
+      plan.chunk,
+      plan.kind === "up" ? writing : undefined,
+    ).then(() => socket.end());
     sending.catch(() => undefined);
     for (;;) {
       const bytes = await waiting(reader.next());
@@ -183,7 +196,8 @@ export async function play(address: { host: string; port: number }, plan: Plan):
   }
 }
 
-function headerOf({ n, kind, up, down, chunk }: Plan): Uint8Array {
+/** The first bytes of a connection, which tell the service its plan. */
+export function headerOf({ n, kind, up, down, chunk }: Plan): Uint8Array {
   const header = new DataView(new ArrayBuffer(headerBytes));
   header.setUint32(0, n);
   header.setUint32(4, kinds.indexOf(kind));
@@ -214,10 +228,11 @@ async function sendStream(
   stream: number,
   total: number,
   chunk: number,
+  waiting: (write: Promise<void>) => Promise<void> = (write) => write,
 ): Promise<void> {
   for (let position = 0; position < total; ) {
     const bytes = bytesAt(stream, position, Math.min(chunk, total - position));
-    await send(socket, bytes);
+    await waiting(send(socket, bytes));
     position += bytes.length;
   }
 }
