@@ -11,6 +11,7 @@ import { denoRights, underDeno } from "../support/deno.ts";
 import { startFaultProxy } from "./fault-proxy.ts";
 import { randomFrom } from "./pattern.ts";
 import { choosePlan, play, type Result, startService } from "./traffic.ts";
+import { startYardstick } from "./yardstick.ts";
 
 const bunNet = createBunNet();
 
@@ -18,10 +19,10 @@ const bunNet = createBunNet();
  * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (0.5), with
  * random faults on the way to the ingress and in the API. It fails on a byte
  * that is lost, doubled, reordered or crossed, on a connection that breaks
- * without a fault, on a stall over a second without a fault, and on
- * descriptors, connections or memory that do not come back. SOAK_SEED repeats a
- * run's choices, SOAK_RUNTIME=deno runs the daemon from source under Deno,
- * NGROKD_BINARY names another binary than dist/ngrokd.
+ * without a fault, on a stall that neither a fault nor a busy machine explains,
+ * and on descriptors, connections or memory that do not come back. SOAK_SEED
+ * repeats a run's choices, SOAK_RUNTIME=deno runs the daemon from source under
+ * Deno, NGROKD_BINARY names another binary than dist/ngrokd.
  */
 const minutes = Number(process.env.SOAK_MINUTES ?? 0.5);
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
@@ -35,6 +36,12 @@ const parallel = 24;
  * and the bound is for hangs.
  */
 const longestWaitMs = isUnderDeno ? 10_000 : 1000;
+/**
+ * A longer wait is no stall if it is at most this many times an exchange on the
+ * same way without the daemon, at the same time. A new connection waits for the
+ * dials of a whole burst, and the exchange has only one.
+ */
+const timesTheYardstick = 4;
 const root = join(import.meta.dirname, "../..");
 
 const random = randomFrom(seed);
@@ -54,11 +61,9 @@ const cloud = await startLocalCloud({
     upstream: `127.0.0.1:${service.port}`,
   })),
 });
-const proxy = await startFaultProxy({
-  target: Number(cloud.ingressAddress.split(":")[1]),
-  random,
-  rate: 0.12,
-});
+const ingressPort = Number(cloud.ingressAddress.split(":")[1]);
+const proxy = await startFaultProxy({ target: ingressPort, random, rate: 0.12 });
+const calmProxy = await startFaultProxy({ target: ingressPort, random: () => 1, rate: 0 });
 const daemon = startDaemon();
 let stopped: number | null | undefined;
 daemon.on("exit", (code) => {
@@ -79,6 +84,19 @@ const targets = await until("the daemon serves all endpoints", 30_000, async () 
     `PROBLEM: ${error.message}\n${readFileSync(join(folder, "log"), "utf8").slice(-2000)}`,
   );
   end(1);
+});
+
+const yardstick = startYardstick({
+  net: bunNet,
+  port: calmProxy.port,
+  tls: {
+    serverName: "127.0.0.1",
+    ca: [cloud.caPem],
+    cert: readFileSync(join(folder, "tls.crt"), "utf8"),
+    key: readFileSync(join(folder, "tls.key"), "utf8"),
+  },
+  target: { host: "one.soak", port: 7000 },
+  onFailure: (reason) => wrong.push(`the exchange without the daemon: ${reason}`),
 });
 
 // This process runs clients, proxy, ingress and service. A delay of its own
@@ -118,6 +136,7 @@ const reporter = setInterval(() => {
 
 await Promise.all(workers);
 await nuisances;
+await yardstick.stop();
 clearInterval(reporter);
 clearInterval(ticker);
 proxy.calm();
@@ -142,9 +161,11 @@ function judge({ plan, ending, silence }: Result): void {
     silence.ms - own > longestWaitMs &&
     !proxy.delayedDuring(silence.from, silence.to)
   ) {
-    unexplained.push(
-      `connection ${plan.n} (${plan.kind}, ${plan.up} up, ${plan.down} down) waited ${Math.round(silence.ms)} ms`,
-    );
+    const without = yardstick.longestDuring(silence.from, silence.to);
+    if (silence.ms - own > timesTheYardstick * without)
+      unexplained.push(
+        `connection ${plan.n} (${plan.kind}, ${plan.up} up, ${plan.down} down) waited ${Math.round(silence.ms)} ms, and ${Math.round(without)} ms without the daemon`,
+      );
   }
 }
 
@@ -180,7 +201,9 @@ async function verdict(): Promise<void> {
     );
   if (results.complete < 20) problems.push(`only ${results.complete} connections were completed`);
   if (unexplained.length > 0)
-    problems.push(`stalls that no fault explains: ${unexplained.slice(0, 10).join("; ")}`);
+    problems.push(
+      `stalls that neither a fault nor a busy machine explains: ${unexplained.slice(0, 10).join("; ")}`,
+    );
   if (stopped === undefined) {
     await until("all connections have ended", 30_000, async () => {
       const items = await list();
