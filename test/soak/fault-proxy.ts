@@ -14,10 +14,10 @@ export interface FaultProxy {
   /** Connections that were delayed on purpose. */
   readonly delayed: number;
   /**
-   * Whether a connection was delayed in this span of time (ms of
-   * performance.now()).
+   * Milliseconds of the longest delay of which a part was in this span of time
+   * (ms of performance.now()); 0 if there was none.
    */
-  delayedDuring(from: number, to: number): boolean;
+  longestDelayDuring(from: number, to: number): number;
   /** No faults from now on. */
   calm(): void;
   close(): Promise<void>;
@@ -121,7 +121,10 @@ export async function startFaultProxy(options: {
     get delayed() {
       return delayed;
     },
-    delayedDuring: (from, to) => delays.some((delay) => delay.from <= to && delay.to >= from),
+    longestDelayDuring: (from, to) =>
+      delays
+        .filter((delay) => delay.from <= to && delay.to >= from)
+        .reduce((longest, delay) => Math.max(longest, delay.to - delay.from), 0),
     calm() {
       rate = 0;
     },
