@@ -895,12 +895,12 @@ async function untilUp(
   ) {
     if (early !== undefined)
       throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
-    // Its first files are whole, so that a snapshot stays true.
+    const answers = spawnSync(program, ["status"], { env: machine.env }).status === 0;
+    // Its first files and its socket are whole, so that a snapshot stays true.
     const files = machine.snapshot().join("\n");
-    const isWritten = files.includes("/trusted-") && !files.includes(".tmp ");
-    if (isWritten && spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
+    if (answers && files.includes("/trusted-") && !/\.tmp |^\.ngrokd-/m.test(files)) return;
   }
-  throw new Error("The daemon did not come up within 10 s");
+  throw new Error("The daemon did not come up within 30 s");
 }
 
 function serveReal(): void {

@@ -234,12 +234,14 @@ export function createMachine(releaseUrl: string): Machine {
     snapshot() {
       return readdirSync(folder, { recursive: true, encoding: "utf8" })
         .filter((path) => path !== "install.sh" && !path.startsWith("fakes"))
-        .map((path) => ({ path, stats: lstatSync(at(path)) }))
-        .filter(({ path }) => path !== "tmp")
-        .map(
-          ({ path, stats }) =>
-            `${path} ${stats.mode.toString(8)} ${stats.ino} ${stats.isFile() ? `${stats.size} ${stats.mtimeMs}` : ""}`,
-        )
+        .filter((path) => path !== "tmp")
+        .flatMap((path) => {
+          // A running daemon may have removed a temporary file meanwhile.
+          const stats = lstatSync(at(path), { throwIfNoEntry: false });
+          if (stats === undefined) return [];
+          const content = stats.isFile() ? `${stats.size} ${stats.mtimeMs}` : "";
+          return [`${path} ${stats.mode.toString(8)} ${stats.ino} ${content}`];
+        })
         .sort();
     },
     fakes(scripts) {
