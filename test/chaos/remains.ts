@@ -83,8 +83,10 @@ export function surroundings(): string[] {
   );
   return [...etc, ...readdirSync("/run").map((name) => `/run/${name}`)]
     .filter((path) => !apart.test(path))
-    .map((path) => {
-      const { mode, size } = lstatSync(path);
-      return `${path} (mode ${mode.toString(8)}, ${size} bytes)`;
+    .flatMap((path) => {
+      const info = lstatSync(path, { throwIfNoEntry: false });
+      return info === undefined
+        ? []
+        : [`${path} (mode ${info.mode.toString(8)}, ${info.size} bytes)`];
     });
 }
