@@ -233,8 +233,7 @@ export function createMachine(releaseUrl: string): Machine {
     },
     snapshot() {
       return readdirSync(folder, { recursive: true, encoding: "utf8" })
-        .filter((path) => path !== "install.sh" && !path.startsWith("fakes"))
-        .filter((path) => path !== "tmp")
+        .filter((path) => !["install.sh", "tmp"].includes(path) && !path.startsWith("fakes"))
         .flatMap((path) => {
           // A running daemon may have removed a temporary file meanwhile.
           const stats = lstatSync(at(path), { throwIfNoEntry: false });
