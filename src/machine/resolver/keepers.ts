@@ -69,7 +69,13 @@ export function resolvedKeeper(
       index = /^Link (\d+) /m.exec(dns)?.[1] ?? "";
       if (saysWanted(dns, domain, wanted)) return false;
       await recordChange(stateFolder, change);
-      for (const words of resolvedCommands(link, wanted)) await call(words);
+      // An older systemd lacks some of the settings, and answers without them.
+      let failure: unknown;
+      for (const words of resolvedCommands(link, wanted))
+        await call(words).catch((error: unknown) => {
+          failure ??= error;
+        });
+      if (failure !== undefined) throw failure;
       return true;
     },
     async take() {

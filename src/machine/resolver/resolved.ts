@@ -14,19 +14,24 @@ export interface Wanted {
  * Pure: the commands that make systemd-resolved ask our server for the zones,
  * and for nothing else (resolvectl(1)). `~` makes a domain one of routing only:
  * it is not appended to short names.
+ *
+ * The domains come last: before that, no name is asked for on this link. The
+ * other settings would end questions that are under way, and such a name would
+ * have addresses of one family only. The link must not be a default route when
+ * it gets its server either, since it would then be asked for all names.
  */
 export function resolvedCommands(link: string, { server, zones }: Wanted): Words[] {
   const { host, port } = server;
   const v6 = host.includes(":");
   const at = port === 53 ? host : v6 ? `[${host}]:${port}` : `${host}:${port}`;
   return [
-    ["dns", link, at],
-    ["domain", link, ...zones.map((zone) => `~${zone}`)],
     ["default-route", link, "no"],
     ["llmnr", link, "no"],
     ["mdns", link, "no"],
     ["dnssec", link, "no"],
     ["dnsovertls", link, "no"],
+    ["dns", link, at],
+    ["domain", link, ...zones.map((zone) => `~${zone}`)],
   ];
 }
 

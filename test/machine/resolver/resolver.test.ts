@@ -294,6 +294,28 @@ describe("the resolver, in other ways,", () => {
     expect(calls.filter((call) => call.startsWith("dns ngrokd0 "))).toHaveLength(2);
   });
 
+  test("is told our server and zones even if it lacks a setting", async () => {
+    const told = new Map<string, string>();
+    const run: Run = async (_, [verb = "", , ...rest]) => {
+      if (verb === "default-route") return { ok: false, out: "", error: "Unknown operation" };
+      if (rest.length > 0) told.set(verb, rest.join(" "));
+      return { ok: true, out: `Link 3 (ngrokd0): ${told.get(verb) ?? ""}\n`, error: "" };
+    };
+    const { folder, make } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(resolver.trouble).toContain(`by "default-route ngrokd0 no": Unknown operation`);
+    expect(told.get("dns")).toBe("127.0.0.1");
+    expect(told.get("domain")).toBe("~team.internal");
+    await resolver.guard();
+    expect(resolver.trouble).toBe("");
+  });
+
   test("is told again if its link was gone and is there again", async () => {
     const calls: string[] = [];
     const run: Run = async (_, words) => {
