@@ -74,7 +74,8 @@ export async function showTop(
       const started = performance.now();
       const seen = await Promise.race([nextLook(source, view, look), done]);
       if (seen === undefined) return;
-      look = seen;
+      // A pause that began meanwhile keeps the present picture.
+      if (!isKept(view, look)) look = seen;
       draw();
       const took = performance.now() - started;
       const woken = new Promise<void>((resolve) => {
@@ -93,12 +94,16 @@ function closeTo({ page }: View): string | undefined {
   return open.kind === "endpoint" ? open.name : undefined;
 }
 
+/** Whether this look stays, since the view is paused and needs no other. */
+function isKept(view: View, look: Look): boolean {
+  return view.isPaused && look.closer?.name === closeTo(view);
+}
+
 /** While it is paused, and if the daemon has gone, the last look stays. */
 async function nextLook(source: Source, view: View, last: Look): Promise<Look> {
-  const name = closeTo(view);
-  if (view.isPaused && last.closer?.name === name) return last;
+  if (isKept(view, last)) return last;
   try {
-    return await lookAt(source, name, last);
+    return await lookAt(source, closeTo(view), last);
   } catch (error) {
     if (!isPassing(error)) throw error;
     return { ...last, trouble: reasonOf(error) };
