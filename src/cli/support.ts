@@ -147,11 +147,19 @@ async function serviceLog(): Promise<string> {
 
 async function filesIn(folder: string): Promise<string> {
   const names = (await readdir(folder)).sort();
-  const lines = names.map(async (name) => {
+  const lines = await Promise.all(names.map((name) => fileLine(folder, name)));
+  return [folder, ...lines.filter((line) => line !== undefined)].join("\n");
+}
+
+/** Undefined for a file that is gone: the daemon replaces its files. */
+async function fileLine(folder: string, name: string): Promise<string | undefined> {
+  try {
     const { mode, uid, gid, size, mtime } = await stat(join(folder, name));
     return `${(mode & 0o7777).toString(8)} ${uid}:${gid} ${size} ${mtime.toISOString()} ${name}`;
-  });
-  return [folder, ...(await Promise.all(lines))].join("\n");
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 async function textOrNone(path: string): Promise<string> {
