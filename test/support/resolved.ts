@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type Running, run, start } from "./ngrokd.ts";
+import { layOverUsrBin } from "./stand-ins.ts";
 import { atEnd, until } from "./story.ts";
 
 /**
@@ -30,7 +31,8 @@ export interface Resolved {
  * that it can be told about. Only on the stories' own machine.
  */
 export async function startResolved({ withLink = true } = {}): Promise<Resolved> {
-  await mountResolvectl();
+  if (!existsSync("/usr/bin/resolvectl"))
+    layOverUsrBin({ resolvectl: `exec ${unpacked}usr/bin/resolvectl "$@"\n` });
   for (const folder of ["/run/dbus", "/run/systemd/resolve", "/run/systemd/netif/links"])
     mkdirSync(folder, { recursive: true });
   user("systemd-resolve", 996);
@@ -73,17 +75,6 @@ async function startOne(): Promise<Running> {
     async () => (await run(["/usr/bin/resolvectl", "domain"])).code === 0,
   );
   return running;
-}
-
-/** Puts resolvectl at its usual path, and leaves the real machine as it is. */
-async function mountResolvectl(): Promise<void> {
-  if (existsSync("/usr/bin/resolvectl")) return;
-  mkdirSync("/run/bin-upper", { recursive: true });
-  mkdirSync("/run/bin-work", { recursive: true });
-  await run(["cp", `${unpacked}usr/bin/resolvectl`, "/run/bin-upper/resolvectl"]);
-  const options = "lowerdir=/usr/bin,upperdir=/run/bin-upper,workdir=/run/bin-work";
-  const { code, err } = await run(["mount", "-t", "overlay", "-o", options, "overlay", "/usr/bin"]);
-  if (code !== 0) throw new Error(`cannot mount resolvectl: ${err}`);
 }
 
 async function setUp(command: string): Promise<void> {
