@@ -67,9 +67,10 @@ describe("work that begins with a lookup", () => {
 
   test("that meets a deadline while they are silent names them", async () => {
     const stop = new AbortController();
-    setTimeout(() => stop.abort(new NgrokdError("timeout", "no answer in time")), 40);
     const long = { askAfterMs: 5, silenceMs: 10_000 };
-    const error = await failure(watchingResolver("a.test", stop.signal, long, untilAborted, never));
+    const failed = failure(watchingResolver("a.test", stop.signal, long, untilAborted, never));
+    setTimeout(() => stop.abort(new NgrokdError("timeout", "no answer in time")), 40);
+    const error = await failed;
     expect(error.message).toStartWith('Cannot look up "a.test": ');
   });
 });

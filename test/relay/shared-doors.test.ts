@@ -263,19 +263,18 @@ describe("a shared door with rules", () => {
       },
     };
     const { doors, log } = await fresh([a, b], { guard });
-    const outcome = async (): Promise<string> => {
-      const conn = await net.dial({ host: at, port: 18_080 });
-      const end = await Promise.race([ending(conn), later(100).then(() => "waits")]);
-      conn.abort();
-      return end;
-    };
-    expect(await outcome()).toBe("aborted");
+    const dial = () => net.dial({ host: at, port: 18_080 });
+    expect(await ending(await dial())).toBe("aborted");
     expect(asked).toEqual([["a.demo everybody", "b.demo everybody"]]);
     expect(doors.strangers).toMatchObject({ total: 1, errorsBy: { access: 1 } });
     expect(doors.strangers.lastError).toEndWith("any endpoint of this door (127.0.0.1)");
     expect(log.lines[0]).toStartWith("warn ");
     may = Promise.resolve(true);
-    expect(await outcome()).toBe("waits");
+    const waiting = await dial();
+    while (asked.length < 2) await later(2);
+    const end = await Promise.race([ending(waiting), later(100).then(() => "waits")]);
+    expect(end).toBe("waits");
+    waiting.abort();
     expect(doors.strangers.errorsBy).toMatchObject({ access: 1 });
     // The guard keeps what it knows with the array.
     expect({ asked: asked.length, arrays: arrays.size }).toEqual({ asked: 2, arrays: 1 });

@@ -113,9 +113,13 @@ stories("the demo", () => {
       (line) => /^ {2}\$ ((?!nc ).*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? [],
     );
     expect(commands).toHaveLength(8);
+    // Doctor and why have deadlines, which a busy machine may miss.
     for (const command of commands) {
-      const { code, out } = await run(["sh", "-c", command]);
-      expect({ command, code, silent: out === "" }).toEqual({ command, code: 0, silent: false });
+      await until(`this works: ${command}`, async () => {
+        const { code, out } = await run(["sh", "-c", command]);
+        expect({ command, code, silent: out === "" }).toEqual({ command, code: 0, silent: false });
+        return true;
+      });
     }
     expect(await demo.stop("SIGINT")).toBe(0);
     nothingLeft();
@@ -143,10 +147,13 @@ stories("the demo", () => {
       expect.stringMatching(/^2 of 2 are in ".*\/hosts", which the daemon keeps$/),
     ]);
 
-    const followed = await run(["sh", "-c", `${why} --json`]);
-    const { ways }: { ways: Way[] } = followed.json;
+    const ways = await until("why has no deadline missed", async () => {
+      const followed = await run(["sh", "-c", `${why} --json`]);
+      const { ways }: { ways: Way[] } = followed.json;
+      expect(ways.flatMap(({ steps }) => steps).filter(({ level }) => level !== "ok")).toEqual([]);
+      return ways;
+    });
     expect(ways.map(({ subject }) => subject)).toEqual(["hello.demo:8080"]);
-    expect(ways.flatMap(({ steps }) => steps).filter(({ level }) => level !== "ok")).toEqual([]);
     expect(await demo.stop("SIGINT")).toBe(0);
     nothingLeft();
   });

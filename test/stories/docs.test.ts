@@ -116,7 +116,13 @@ stories("the commands in docs/", () => {
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     const user = userOf(cloud);
-    const script = blocksOf("without-root.md").join("\n");
+    // The three seconds of the page may be too short on a busy machine.
+    const whenOpen = (port: number): string =>
+      `until ss -Hltn "sport = :${port}" | grep -q .; do sleep 0.1; done`;
+    const script = blocksOf("without-root.md")
+      .join("\n")
+      .replace("sleep 3", whenOpen(8080))
+      .replace("sleep 3", whenOpen(3128));
     const { code, out, err } = await user.run(["sh", "-euc", script]);
     expect({ code, out, err }).toMatchObject({ code: 0 });
     expect(out.match(/hello/g)?.length).toBeGreaterThan(4);

@@ -149,6 +149,8 @@ stories("profiles: several accounts in one daemon", () => {
     expect((await ngrokd("health")).code).toBe(1);
     expect((await ngrokd("health --profile default")).code).toBe(0);
     await work.mend();
+    // After many failures the next try by itself may be minutes away.
+    await daemon.refresh();
     await until("it serves again", async () => (await daemon.status()).phase === "serving");
   });
 

@@ -67,6 +67,10 @@ stories("names below a wildcard, with systemd-resolved", () => {
     await daemon.stop("SIGKILL");
     expect(await domains()).toContain("~team.internal");
     daemon = await serve();
+    // Before that, the settings of the killed daemon find the name.
+    await until("it has told its own", () =>
+      daemon.lines().some(({ message }) => message.startsWith("This machine asks 127.0.0.55:53")),
+    );
     await until("it works again", async () => (await address("a.team.internal")) !== "");
     await daemon.stop("SIGKILL");
     expect((await ngrokd("undo --dry-run")).out).toContain(

@@ -57,6 +57,8 @@ stories("a start while ngrok's API cannot be asked", () => {
 
       await cloud.remove(goes);
       await cloud.mend();
+      // After many failures the next try by itself may be minutes away.
+      await daemon.refresh();
       await until("ngrok's answer counts", async () => (await daemon.list()).length === 1);
       expect(await daemon.status()).toMatchObject({ phase: "serving", warnings: [] });
       expect({

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { configFor, registered, startCloud } from "../support/cloud.ts";
 import { ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
-import { stories } from "../support/story.ts";
+import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 stories("`ngrokd wait` in a script", () => {
@@ -29,8 +29,12 @@ stories("`ngrokd wait` in a script", () => {
   test("a name that ngrok does not list is reported, with exit code 1", async () => {
     rmSync("/etc/ngrokd", { recursive: true, force: true });
     const { cloud, daemon } = await registered();
-    const late = ngrokd("wait late.demo --timeout 30");
-    const { code, out, err } = await ngrokd("wait late.demo --timeout 0");
+    const late = ngrokd("wait late.demo --timeout 100");
+    // The daemon has one second for its answer, which may be too short here.
+    const { code, out, err } = await until("the daemon answers in time", async () => {
+      const once = await ngrokd("wait late.demo --timeout 0");
+      return !once.err.includes("No answer from the daemon") && once;
+    });
     expect({ code, out, first: err.split("\n")[0] }).toEqual({
       code: 1,
       out: "",

@@ -185,7 +185,11 @@ stories("the dashboard's port at a handover", () => {
       const { code, json } = await ngrokd("dashboard --json");
       return code === 0 && (await fetch(json.url)).headers.get("set-cookie")?.split(";")[0];
     });
-    expect(await (await status(after)).json()).toMatchObject({ pid: ran.json.pid });
+    // The old process accepts there too until it has left.
+    await until("the successor answers there", async () => {
+      expect(await (await status(after)).json()).toMatchObject({ pid: ran.json.pid });
+      return true;
+    });
     expect((await status(before)).status).toBe(401);
     expect((await daemon.status()).warnings).toEqual([]);
     expect(daemon.log()).not.toContain("cannot listen");

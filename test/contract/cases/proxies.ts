@@ -336,10 +336,15 @@ export const proxies: Case[] = [
       );
 
       const { via, proxy } = await start(world, { kind, names });
-      await rejects("timeout", () =>
-        net.dial({ host, port }, { via, tls: trusting(world), signal: AbortSignal.timeout(150) }),
+      const late = new AbortController();
+      const securing = rejects("timeout", () =>
+        net.dial({ host, port }, { via, tls: trusting(world), signal: late.signal }),
       );
       const socket = await peer.accept(server);
+      // TLS has begun behind the proxy.
+      await peer.receive(socket, { size: 1 });
+      late.abort(reason);
+      assert.equal(await soon(securing, "the rejection behind the proxy"), reason);
       assert.notEqual(await soon(peer.ended(socket), "the peer sees the end"), null);
       await peer.destroy(socket);
       await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
