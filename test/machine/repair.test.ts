@@ -3,6 +3,7 @@ import { type RepairDeps, startRepair } from "../../src/machine/repair.ts";
 import type { WatchDeps } from "../../src/machine/wake.ts";
 import { doorway } from "../daemon/support.ts";
 import { memoryLog } from "../support/memory-log.ts";
+import { until } from "../support/story.ts";
 
 const one = doorway("http://a.demo", "127.0.0.2");
 
@@ -10,6 +11,7 @@ function repaired(
   mended: { doorway: typeof one; reason: string | undefined }[] = [],
   otherPins = false,
   resolver = async () => undefined,
+  mendMs = 0,
 ) {
   const done: string[] = [];
   const log = memoryLog();
@@ -22,6 +24,7 @@ function repaired(
     doors: {
       present: new Map([["127.0.0.2:80", {} as never]]),
       async mend() {
+        await Bun.sleep(mendMs);
         done.push("doors");
         return mended;
       },
@@ -93,6 +96,23 @@ describe("repair", () => {
       "warn The system had closed the listener of http://a.demo on 127.0.0.2:80; it listens again",
     ]);
   });
+
+  test("looks again soon if the machine stood still during a check", async () => {
+    const { done, watch } = repaired([], false, undefined, 600);
+    const checks = (): number => done.filter((what) => what === "doors").length;
+    await watch.look();
+    // Counted as its cost, the pause would put the next check a minute away.
+    await until(
+      "the listeners are checked again",
+      async () => {
+        const began = performance.now();
+        while (performance.now() - began < 20);
+        await watch.look();
+        return checks() === 2;
+      },
+      { within: 20_000 },
+    );
+  }, 30_000);
 
   test("leaves one that cannot be raised to the next poll, which it asks for", async () => {
     const { done, watch, log } = repaired([{ doorway: one, reason: "another program listens" }]);

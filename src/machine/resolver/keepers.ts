@@ -69,7 +69,7 @@ export function resolvedKeeper(
       index = /^Link (\d+) /m.exec(dns)?.[1] ?? "";
       if (saysWanted(dns, domain, wanted)) return false;
       await recordChange(stateFolder, change);
-      // An older systemd lacks some of the settings, and answers without them.
+      // An older systemd lacks some of the settings, and works without them.
       let failure: unknown;
       for (const words of resolvedCommands(link, wanted))
         await call(words).catch((error: unknown) => {
