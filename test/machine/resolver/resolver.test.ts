@@ -92,6 +92,25 @@ async function staged(stage: Stage = {}) {
   };
 }
 
+/** A machine whose resolver is systemd-resolved. */
+const stagedResolved = (run: Run) =>
+  staged({ resolvectl: true, resolvConf: "nameserver 127.0.0.53\n", run });
+
+/** A resolvectl that keeps the settings of a link, except the one it lacks. */
+function settingsOfLink(lacks = "") {
+  const calls: string[] = [];
+  const told = new Map<string, string>();
+  const run: Run = async (_, words) => {
+    const [verb = "", , ...rest] = words;
+    calls.push(words.join(" "));
+    if (verb === lacks) return { ok: false, out: "", error: "Unknown operation" };
+    if (verb === "revert") told.clear();
+    else if (rest.length > 0) told.set(verb, rest.join(" "));
+    return { ok: true, out: `Link 3 (ngrokd0): ${told.get(verb) ?? ""}\n`, error: "" };
+  };
+  return { calls, told, run };
+}
+
 describe("the resolver, by resolv.conf,", () => {
   test("is asked to ask us first, and gives the file back byte for byte", async () => {
     const { folder, make, text, journal } = await staged();
@@ -264,20 +283,8 @@ describe("the resolver, in other ways,", () => {
   });
 
   test("is systemd-resolved, told by commands, and told again after a restart", async () => {
-    const calls: string[] = [];
-    const told = new Map<string, string>();
-    const run: Run = async (_, words) => {
-      const [verb = "", , ...rest] = words;
-      calls.push(words.join(" "));
-      if (verb === "revert") told.clear();
-      else if (rest.length > 0) told.set(verb, rest.join(" "));
-      return { ok: true, out: `Link 3 (ngrokd0): ${told.get(verb) ?? ""}\n`, error: "" };
-    };
-    const { folder, make, text, journal, pass } = await staged({
-      resolvectl: true,
-      resolvConf: "nameserver 127.0.0.53\n",
-      run,
-    });
+    const { calls, told, run } = settingsOfLink();
+    const { folder, make, text, journal, pass } = await stagedResolved(run);
     await using _ = folder;
     const resolver = make();
     expect(await resolver.want(wanted)).toBe(true);
@@ -295,17 +302,8 @@ describe("the resolver, in other ways,", () => {
   });
 
   test("is told our server and zones even if it lacks a setting", async () => {
-    const told = new Map<string, string>();
-    const run: Run = async (_, [verb = "", , ...rest]) => {
-      if (verb === "default-route") return { ok: false, out: "", error: "Unknown operation" };
-      if (rest.length > 0) told.set(verb, rest.join(" "));
-      return { ok: true, out: `Link 3 (ngrokd0): ${told.get(verb) ?? ""}\n`, error: "" };
-    };
-    const { folder, make } = await staged({
-      resolvectl: true,
-      resolvConf: "nameserver 127.0.0.53\n",
-      run,
-    });
+    const { told, run } = settingsOfLink("default-route");
+    const { folder, make } = await stagedResolved(run);
     await using _ = folder;
     const resolver = make();
     await resolver.want(wanted);
@@ -322,11 +320,7 @@ describe("the resolver, in other ways,", () => {
       calls.push(words.join(" "));
       return { ok: true, out: "", error: "" };
     };
-    const { folder, make, at } = await staged({
-      resolvectl: true,
-      resolvConf: "nameserver 127.0.0.53\n",
-      run,
-    });
+    const { folder, make, at } = await stagedResolved(run);
     await using _ = folder;
     const resolver = make();
     await resolver.want(wanted);
@@ -344,11 +338,7 @@ describe("the resolver, in other ways,", () => {
   test("tells why systemd-resolved cannot be told, and tries again", async () => {
     let ok = false;
     const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
-    const { folder, make, log } = await staged({
-      resolvectl: true,
-      resolvConf: "nameserver 127.0.0.53\n",
-      run,
-    });
+    const { folder, make, log } = await stagedResolved(run);
     await using _ = folder;
     const resolver = make();
     await resolver.want(wanted);
@@ -445,11 +435,7 @@ describe("the resolver, in other ways,", () => {
       calls.push(words.join(" "));
       return { ok: true, out: "", error: "" };
     };
-    const { folder, make, at, journal } = await staged({
-      resolvectl: true,
-      resolvConf: "nameserver 127.0.0.53\n",
-      run,
-    });
+    const { folder, make, at, journal } = await stagedResolved(run);
     await using _ = folder;
     writeFileSync(at("links"), "    lo: 0 0\nngrokd0: 0 0\nother0: 0 0\n");
     await recordChange(at("state"), { kind: "resolved", path: "/sys/class/net/other0" });
@@ -460,11 +446,7 @@ describe("the resolver, in other ways,", () => {
   test("is systemd-resolved, and says why it cannot be told to forget", async () => {
     let ok = true;
     const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
-    const { folder, make, journal, log } = await staged({
-      resolvectl: true,
-      resolvConf: "nameserver 127.0.0.53\n",
-      run,
-    });
+    const { folder, make, journal, log } = await stagedResolved(run);
     await using _ = folder;
     const resolver = make();
     await resolver.want(wanted);
