@@ -1,18 +1,7 @@
 import { expect, test } from "bun:test";
 import { NgrokdError } from "../../src/model/error.ts";
-import { lookAt, type Source } from "../../src/top/look.ts";
-import { item, status } from "../cli/support.ts";
-import { traffic } from "./support.ts";
-
-const source = (more: Partial<Source> = {}): Source => ({
-  status: async () => status(),
-  list: async () => [item("a")],
-  traffic: async () => traffic(),
-  connections: async () => ({ open: 0, ended: 0, connections: [] }),
-  events: async () => ({ events: [], next: "" }),
-  exchanges: async () => ({ inspected: [], exchanges: [], next: 0, more: false }),
-  ...more,
-});
+import { lookAt } from "../../src/top/look.ts";
+import { source } from "./support.ts";
 
 test("a look soon after another keeps the moment that its rates are since", async () => {
   const first = await lookAt(source(), undefined, undefined);

@@ -2,7 +2,7 @@ import type { Traffic } from "../../src/desk/history-schemas.ts";
 import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import type { WatchedEndpoint } from "../../src/terminal/watch-text.ts";
 import { frameOf, type Scene } from "../../src/top/frame.ts";
-import type { Look } from "../../src/top/look.ts";
+import type { Look, Source } from "../../src/top/look.ts";
 import { rowsOf } from "../../src/top/rows.ts";
 import { glyphsFor, type Style } from "../../src/top/style.ts";
 import { firstView, pressed, type View } from "../../src/top/view.ts";
@@ -99,3 +99,14 @@ export const drawn = (
   view: View = firstView(),
   size = { columns: 80, rows: 24 },
 ): readonly string[] => frameOf(sceneOf(seen, view), size, style).lines;
+
+/** A daemon with one endpoint and no connections. */
+export const source = (more: Partial<Source> = {}): Source => ({
+  status: async () => status(),
+  list: async () => [item("a")],
+  traffic: async () => traffic(),
+  connections: async () => ({ open: 0, ended: 0, connections: [] }),
+  events: async () => ({ events: [], next: "" }),
+  exchanges: async () => ({ inspected: [], exchanges: [], next: 0, more: false }),
+  ...more,
+});
