@@ -14,6 +14,8 @@ stories("`ngrokd support`", () => {
     const { cloud, daemon } = await registered();
     await cloud.add("http://hello.demo", page("hello").address);
     await daemon.becomes("hello.demo", "listening");
+    // As a file that is gone before the look at it.
+    symlinkSync("/nowhere", "/etc/ngrokd/gone");
     const { code, out } = await ngrokd(`support --output ${output}`, {
       env: { HTTPS_PROXY: `http://me:${encodeURIComponent(password)}@127.0.0.1:9`, NO_PROXY: "*" },
     });
