@@ -113,13 +113,15 @@ stories("the demo", () => {
       (line) => /^ {2}\$ ((?!nc ).*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? [],
     );
     expect(commands).toHaveLength(8);
+    const works = async (command: string): Promise<true> => {
+      const { code, out } = await run(["sh", "-c", command]);
+      expect({ command, code, silent: out === "" }).toEqual({ command, code: 0, silent: false });
+      return true;
+    };
     // Doctor and why have deadlines, which a busy machine may miss.
     for (const command of commands) {
-      await until(`this works: ${command}`, async () => {
-        const { code, out } = await run(["sh", "-c", command]);
-        expect({ command, code, silent: out === "" }).toEqual({ command, code: 0, silent: false });
-        return true;
-      });
+      if (!/ (?:doctor|why) /.test(command)) await works(command);
+      else await until(`no deadline is missed: ${command}`, () => works(command));
     }
     expect(await demo.stop("SIGINT")).toBe(0);
     nothingLeft();

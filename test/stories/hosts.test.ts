@@ -74,8 +74,10 @@ stories("the hosts file is the user's", () => {
     );
 
     await cloud.mend();
-    // After many failures the next try by itself may be minutes away.
-    await daemon.refresh();
+    // After many failures the next try is up to a minute away.
+    await until("it serves again", async () => (await daemon.status()).phase === "serving", {
+      within: 100_000,
+    });
     await daemon.becomes("hello.demo", "listening");
     expect(hosts()).toBe(before);
     expect(await works()).toBe(true);
