@@ -104,8 +104,8 @@ export interface FilesKeeperOptions {
 /** Files of our own in a folder of others; the first line marks them. */
 export function filesKeeper(options: FilesKeeperOptions): Keeper {
   const { folder, filesFor, stateFolder, changed } = options;
-  // Also from an earlier call that could not tell the program.
-  let touched = false;
+  // Also by an earlier call, or a killed run, that could not tell the program.
+  let touched = true;
   const put = async (files: ReadonlyMap<string, string>): Promise<boolean> => {
     for (const path of await oursIn(options)) {
       if (files.has(path)) continue;
@@ -171,23 +171,27 @@ export const dnsmasqKeeper = (folder: string, stateFolder: string, run: Run): Ke
 /** Our section in resolv.conf. */
 export function resolvConfKeeper(path: string, stateFolder: string): Keeper {
   const change = { kind: "resolv-conf", path } as const;
+  const take = async (): Promise<boolean> => {
+    const changed = await editResolvConf(path, withoutServer);
+    await forgetChange(stateFolder, change);
+    return changed;
+  };
   return {
     async put({ server }) {
-      if (server.port !== 53)
+      if (server.port !== 53) {
+        // On port 53, which our section names, nothing listens any more.
+        await take();
         throw new NgrokdError("config", `Cannot name port ${server.port} in "${path}"`, {
           hint: "a line of this file has no port: set dns.listen to port 53",
         });
+      }
       return await editResolvConf(
         path,
         (text) => withServer(text, server.host),
         () => recordChange(stateFolder, change),
       );
     },
-    async take() {
-      const changed = await editResolvConf(path, withoutServer);
-      await forgetChange(stateFolder, change);
-      return changed;
-    },
+    take,
     stamp: () => textNow(path),
   };
 }

@@ -27,7 +27,7 @@ import {
 import { withoutGoLines } from "./resolv-conf.ts";
 import { rivalsIn, type Wanted } from "./resolved.ts";
 import { type Run, runProgram } from "./run.ts";
-import { type ResolverFacts, type Way, wayFor } from "./way.ts";
+import { type ResolverFacts, resolvConfPath, type Way, wayFor } from "./way.ts";
 
 export interface Resolver {
   /** How the machine's resolver is told, or what a person has to do. */
@@ -89,9 +89,12 @@ export function createResolver(options: ResolverOptions): Resolver {
       return rivalsIn(out, zone, linkName);
     },
     async want(wanted) {
-      if (!state.swept) await sweep(state);
       state.wish = wanted;
-      return wanted === undefined ? await takeBack(state) : await put(state, wanted, now());
+      const changed =
+        wanted === undefined ? await takeBack(state) : await put(state, wanted, now());
+      // Last, so that a name that leads here already does not fail meanwhile.
+      if (!state.swept) await sweep(state);
+      return changed;
     },
     async guard() {
       // The way may have come back, such as a link that was gone.
@@ -118,7 +121,8 @@ export function createResolver(options: ResolverOptions): Resolver {
           `Another program keeps changing the settings of ${way.text}`,
         );
       const changed = await keeper.put(wanted);
-      if (changed) options.log.info(changeText(way, wanted, again));
+      // An earlier run may have made them; then the log tells of them as well.
+      if (changed || state.current === undefined) options.log.info(changeText(way, wanted, again));
       if (changed && again) state.contest = afterRepair(state.contest, at);
       const lookedAt = changed ? at - fullLookMs + firstLookMs : at;
       state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp(), isMade: true };
@@ -210,7 +214,10 @@ async function takeBack(state: State): Promise<boolean> {
   }
 }
 
-/** Undoes the settings in the journal of a killed run. */
+/**
+ * Undoes the settings in the journal of an earlier run, except those that this
+ * run has taken over: after a kill or a handover, names resolve without a gap.
+ */
 async function sweep(state: State): Promise<void> {
   const { stateFolder, settings, places = usualPlaces, log } = state;
   state.swept = true;
@@ -222,12 +229,15 @@ async function sweep(state: State): Promise<void> {
   const found = await resolverFacts(settings().link, settings().mayEdit, places);
   for (const change of changes) {
     const way = leftWay(change, found);
-    if (way === undefined) continue;
+    if (way === undefined || isTakenOver(state, way)) continue;
     const keeper = keeperFor(way, { ...found, linkName: basename(change.path) }, state);
     if (await keeper?.take().catch(warn))
       log.info(`Took back what an earlier run had set: ${way.text}`);
   }
 }
+
+const isTakenOver = ({ current, way }: State, left: Way): boolean =>
+  current !== undefined && isDeepStrictEqual(way, left);
 
 /** Pure: the way by which an earlier run made a change; it had its own link. */
 function leftWay(
@@ -235,7 +245,7 @@ function leftWay(
   { zoneFolder, dnsmasqFolder }: Pick<ResolverFacts, "zoneFolder" | "dnsmasqFolder">,
 ): Way | undefined {
   if (kind === "resolved") return { kind, text: `systemd-resolved, on ${basename(path)}` };
-  if (kind === "resolv-conf") return { kind, text: "resolv.conf" };
+  if (kind === "resolv-conf") return { kind, text: resolvConfPath };
   if (kind !== "file") return undefined;
   const folder = dirname(path);
   if (folder === zoneFolder) return { kind: "folder", text: folder, folder };

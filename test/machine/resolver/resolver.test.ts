@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  statSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -156,7 +157,26 @@ describe("the resolver, by resolv.conf,", () => {
     await make().want(undefined);
     expect(text()).toBe(before);
     expect(await journal()).toEqual([]);
-    expect(log.lines.join("\n")).toContain("Took back what an earlier run had set: resolv.conf");
+    expect(log.lines.join("\n")).toContain(
+      "Took back what an earlier run had set: /etc/resolv.conf",
+    );
+  });
+
+  test("takes over what a killed run has left, and does not write the file", async () => {
+    const { folder, at, make, text, journal, log } = await staged();
+    await using _ = folder;
+    await make().want(wanted);
+    const file = statSync(at("resolv.conf")).ino;
+    log.lines.length = 0;
+    const resolver = make();
+    expect(await resolver.want(wanted)).toBe(false);
+    expect(statSync(at("resolv.conf")).ino).toBe(file);
+    expect(log.lines.join("\n")).toContain("This machine asks 127.0.0.1:53");
+    expect(log.lines.join("\n")).not.toContain("Took back");
+    expect(await journal()).toEqual(["resolv-conf"]);
+    await resolver.want(undefined);
+    expect(text()).toBe(before);
+    expect(await journal()).toEqual([]);
   });
 
   test("follows a link to the file, and no file that other users may change", async () => {
@@ -190,12 +210,18 @@ describe("the resolver, by resolv.conf,", () => {
     expect(resolver.trouble).toContain(`Cannot edit "${at("resolv.conf")}"`);
   });
 
-  test("cannot have a server with another port, and says so", async () => {
-    const { folder, make } = await staged();
-    await using _ = folder;
-    const resolver = make();
+  test.each([
+    ["the same", false],
+    ["a killed", true],
+  ])("cannot have another port, says so, and loses the line of %s run", async (_, isKilled) => {
+    const { folder, make, text, journal } = await staged();
+    await using __ = folder;
+    let resolver = make();
+    await resolver.want(wanted);
+    if (isKilled) resolver = make();
     await resolver.want({ ...wanted, server: { host: "127.0.0.1", port: 5353 } });
     expect(resolver.trouble).toContain("set dns.listen to port 53");
+    expect({ text: text(), journal: await journal() }).toEqual({ text: before, journal: [] });
   });
 
   test.each([
@@ -217,6 +243,27 @@ describe("the resolver, by resolv.conf,", () => {
     expect(text()).toBe(expected);
     expect(existsSync(at("state/resolv.conf.bak"))).toBe(false);
   });
+
+  test("is never without a server that the Go program has named there", async () => {
+    const left = `# ngrokd managed - do not edit this line\nnameserver 127.0.0.1\n${before}`;
+    const { folder, make, at, text, log } = await staged({ resolvConf: left });
+    await using _ = folder;
+    writeFileSync(at("state/resolv.conf.bak"), before);
+    const firsts: (string | undefined)[] = [];
+    const push = log.lines.push.bind(log.lines);
+    log.lines.push = (...lines) => {
+      firsts.push(/^nameserver (.*)$/m.exec(text())?.[1]);
+      return push(...lines);
+    };
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(log.lines.join("\n")).toContain("as it was before the Go program changed it");
+    expect(firsts).toEqual(["127.0.0.1", "127.0.0.1"]);
+    expect(text()).toBe(`${section}${before}`);
+    await resolver.guard();
+    await resolver.want(undefined);
+    expect(text()).toBe(before);
+  });
 });
 
 describe("the resolver, in other ways,", () => {
@@ -237,7 +284,7 @@ describe("the resolver, in other ways,", () => {
   });
 
   test("of macOS: a killed run's files go, and another program's are respected", async () => {
-    const { folder, make, text, at, journal, log } = await staged({ isMac: true });
+    const { folder, make, text, at, journal } = await staged({ isMac: true });
     await using _ = folder;
     const killed = make();
     expect(await killed.want(wanted)).toBe(true);
@@ -254,9 +301,6 @@ describe("the resolver, in other ways,", () => {
     expect(next.trouble).toContain("another program's file is there");
     expect(text("resolver/wild.demo")).toBe(foreignFile);
     expect(readdirSync(at("resolver"))).toEqual(["wild.demo"]);
-    expect(log.lines.join("\n")).toContain(
-      `Took back what an earlier run had set: ${at("resolver")}`,
-    );
 
     unlinkSync(at("resolver/wild.demo"));
     expect(await next.want(wanted)).toBe(true);
@@ -299,6 +343,20 @@ describe("the resolver, in other ways,", () => {
     expect(text()).toBe("nameserver 127.0.0.53\n");
     expect(await journal()).toEqual([]);
     expect(calls.filter((call) => call.startsWith("dns ngrokd0 "))).toHaveLength(2);
+  });
+
+  test("is systemd-resolved, whose settings of a killed run are taken over", async () => {
+    const { calls, told, run } = settingsOfLink();
+    const { folder, make, journal } = await stagedResolved(run);
+    await using _ = folder;
+    await make().want(wanted);
+    calls.length = 0;
+    const resolver = make();
+    expect(await resolver.want(wanted)).toBe(false);
+    expect(calls).toEqual(["dns ngrokd0", "domain ngrokd0"]);
+    await resolver.want(undefined);
+    expect([...told]).toEqual([]);
+    expect(await journal()).toEqual([]);
   });
 
   test("is told our server and zones even if it lacks a setting", async () => {
@@ -383,6 +441,24 @@ describe("the resolver, in other ways,", () => {
     const before = calls;
     expect(await resolver.guard()).toBe(true);
     expect({ trouble: resolver.trouble, more: calls - before }).toEqual({ trouble: "", more: 1 });
+  });
+
+  test("is NetworkManager's dnsmasq, told once of what a killed run has left", async () => {
+    const calls: string[] = [];
+    const run: Run = async (_, words) => {
+      calls.push(words.join(" "));
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at } = await staged({ dnsmasq: true, run });
+    await using _ = folder;
+    await make().want(wanted);
+    const file = statSync(at("nm/dnsmasq.d/ngrokd.conf")).ino;
+    const resolver = make();
+    // The killed run may have ended between the file and the command.
+    await resolver.want(wanted);
+    await resolver.guard();
+    expect(calls).toEqual(["general reload dns-full", "general reload dns-full"]);
+    expect(statSync(at("nm/dnsmasq.d/ngrokd.conf")).ino).toBe(file);
   });
 
   test("is NetworkManager's dnsmasq, and gives way to another daemon's file", async () => {
