@@ -148,6 +148,21 @@ stories("names below a wildcard, by DNS", () => {
     await until("it resolves again", async () => (await getent("a.team.internal")) === before);
   });
 
+  test("a kill or an upgrade writes no resolv.conf, so that names resolve meanwhile", async () => {
+    const before = statSync("/etc/resolv.conf").ino;
+    const told = (): number =>
+      daemon.lines().filter(({ message }) => message.startsWith("This machine asks 127.0.0.1:53"))
+        .length;
+    await daemon.stop("SIGKILL");
+    daemon = await serve();
+    await until("the new daemon tells how it is asked", () => told() === 1);
+    expect(statSync("/etc/resolv.conf").ino).toBe(before);
+    expect((await ngrokd("upgrade")).err).toBe("");
+    await until("the next program tells it as well", () => told() === 2);
+    expect(await getent("a.team.internal")).toMatch(/^127\./);
+    expect(statSync("/etc/resolv.conf").ino).toBe(before);
+  });
+
   test("a resolv.conf that another program replaces gets the section again", async () => {
     writeFileSync("/etc/resolv.conf", `${foreign}# newer\n`);
     await until("the section is back", () => resolvConf().includes("nameserver 127.0.0.1\n"));
