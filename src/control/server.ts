@@ -3,6 +3,7 @@ import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
 import { fileError, rootHint } from "../files/atomic.ts";
+import { absent } from "../files/sweep.ts";
 import { groupIn } from "../model/access.ts";
 import { errnoOf } from "../model/errno.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -171,8 +172,9 @@ async function publish(
       );
     }
     if (await isAlive(net, path)) return "in use";
-    await unlink(path);
-    log.info(`Took over the control socket "${path}" of a daemon that has ended`);
+    // Its daemon may remove it at this moment, as its last act.
+    const isRemoved = await unlink(path).then(() => true, absent);
+    if (isRemoved) log.info(`Took over the control socket "${path}" of a daemon that has ended`);
   }
   await link(birthplace, path);
   await unlink(birthplace);
@@ -189,7 +191,7 @@ async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
     net,
     path,
     { command: "status" },
-    { timeoutMs: 2000 },
+    { timeoutMs: 10_000 },
   ).then(
     (data) => ({ pid: pidSchema.safeParse(data).data?.pid, silent: false }),
     (error: unknown) => ({ pid: undefined, silent: isNgrokdError(error, "timeout") }),

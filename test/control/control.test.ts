@@ -461,6 +461,20 @@ describe("startControlServer", () => {
     expect(await readdir(folder.path)).toEqual(["s"]);
     await server.stop();
   });
+
+  test("opens its own if the other daemon removes its socket at that moment", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "s");
+    const other = await started({ path });
+    const closing: typeof net.dial = async (...words) => {
+      await other.stop();
+      return await net.dial(...words);
+    };
+    const server = await started({ path, net: { ...net, dial: closing } });
+    expect(server.log.lines).toEqual([]);
+    expect(await askDaemon(net, path, { command: "status" })).toEqual({ said: "status" });
+    await server.stop();
+  });
 });
 
 describe("startControlServer on a path that is in use", () => {
