@@ -62,6 +62,8 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
   let sessions = createSessions();
   let dials = 0;
   let trouble: NgrokdError | undefined;
+  /** When the last successful dial began. */
+  let succeeded = Number.NEGATIVE_INFINITY;
 
   const dialNow = async (
     signal: Signal,
@@ -79,10 +81,12 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
         dialHost({ host, port }, { tls, via, signal, connected }),
       );
       trouble = undefined;
+      succeeded = Math.max(succeeded, began);
       return conn;
     } catch (error) {
       const failure = troubleIn(error, { host, port, via }, performance.now() - began);
-      if (failure !== undefined) trouble = failure;
+      // A late failure says nothing if a later dial has succeeded.
+      if (failure !== undefined && began > succeeded) trouble = failure;
       throw error;
     }
   };

@@ -328,6 +328,19 @@ describe("the trouble of an ingress", () => {
     });
   });
 
+  test("is none if a dial fails late, after a later one has succeeded", async () => {
+    await using ingress = await fakeIngress((conn) => conn.write(accepted()));
+    using swallowed = await silence();
+    let { port } = swallowed;
+    const tried = createIngress(net, () => ({ ...ingress.settings, port }));
+    const early = failure(tried.open(target, within(1500)));
+    await later(5);
+    ({ port } = ingress.settings);
+    expect((await tried.open(target, patience())).kind).toBe("accepted");
+    await early;
+    expect(tried.trouble).toBeUndefined();
+  });
+
   test("ends once the ingress is back, without requests and without a pool", async () => {
     await using ingress = await fakeIngress(() => undefined);
     using swallowed = await silence();
