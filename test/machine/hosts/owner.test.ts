@@ -8,6 +8,7 @@ import {
   type OwnerDeps,
   ownerPath,
 } from "../../../src/machine/hosts/owner.ts";
+import { until } from "../../support/story.ts";
 import { temporaryFolder } from "../support.ts";
 
 const mine = "/run/mine.sock";
@@ -62,6 +63,22 @@ describe("the owner of a hosts file", () => {
       expect(JSON.parse(await readFile(at.owner, "utf8"))).toMatchObject({ socket: mine });
       expect(await at.files()).toEqual([".hosts.ngrokd-owner", "hosts"]);
     }
+  });
+
+  test.skipIf(process.platform !== "linux")("is replaced if it is a zombie", async () => {
+    await using at = await place();
+    // A program that never asks for its children.
+    const script = "sleep 0 & echo $!; exec sleep 600";
+    await using parent = Bun.spawn(["sh", "-c", script], { stdout: "pipe" });
+    const { value } = await parent.stdout.getReader().read();
+    const pid = Number(new TextDecoder().decode(value));
+    const fields = async (): Promise<string[]> =>
+      (await readFile(`/proc/${pid}/stat`, "latin1")).split(") ")[1]?.split(" ") ?? [];
+    await until("it has ended", async () => (await fields())[0] === "Z");
+    const started = (await fields())[19];
+    await writeFile(at.owner, JSON.stringify({ pid, started, socket: theirs }));
+    expect(await livingOwner(at.hosts, nobody)).toBeUndefined();
+    await (await claimHosts(at.hosts, mine, nobody))();
   });
 
   test("is proved by its socket if the system reports no start", async () => {
