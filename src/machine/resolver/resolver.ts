@@ -64,8 +64,6 @@ export interface ResolverOptions {
 
 /** A look that costs programs, beside the cheap ones. */
 const fullLookMs = 60_000;
-/** The first one after a change, which may have been undone meanwhile. */
-const firstLookMs = 5000;
 
 const noWay: Way = { kind: "by-hand", text: "no name below a wildcard is served" };
 
@@ -120,12 +118,16 @@ export function createResolver(options: ResolverOptions): Resolver {
           "state",
           `Another program keeps changing the settings of ${way.text}`,
         );
+      // From before the look: a change by another program after it is noticed.
+      const before = keeper.stamp();
       const changed = await keeper.put(wanted);
       // An earlier run may have made them; then the log tells of them as well.
       if (changed || state.current === undefined) options.log.info(changeText(way, wanted, again));
       if (changed && again) state.contest = afterRepair(state.contest, at);
-      const lookedAt = changed ? at - fullLookMs + firstLookMs : at;
-      state.current = { keeper, wanted, lookedAt, stamp: keeper.stamp(), isMade: true };
+      // Another program may have undone it meanwhile: so the next look is full.
+      const lookedAt = changed ? at - fullLookMs : at;
+      const stamp = changed ? keeper.stamp() : before;
+      state.current = { keeper, wanted, lookedAt, stamp, isMade: true };
       note(state, "");
       return changed;
     } catch (error) {

@@ -359,6 +359,24 @@ describe("the resolver, in other ways,", () => {
     expect(await journal()).toEqual([]);
   });
 
+  test("is told again if another program undoes it before the first look", async () => {
+    const { told, run } = settingsOfLink();
+    let undoes = true;
+    const { folder, make, pass } = await stagedResolved(async (program, words) => {
+      const said = await run(program, words);
+      if (undoes && words.length > 2 && words[0] === "domain") told.clear();
+      return said;
+    });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    undoes = false;
+    expect(told.get("dns")).toBeUndefined();
+    pass(3500);
+    expect(await resolver.guard()).toBe(true);
+    expect(told.get("dns")).toBe("127.0.0.1");
+  });
+
   test("is told our server and zones even if it lacks a setting", async () => {
     const { told, run } = settingsOfLink("default-route");
     const { folder, make } = await stagedResolved(run);
