@@ -16,6 +16,7 @@ export interface NameServer {
 export async function nameServer(
   records: Readonly<Record<string, Records>>,
   port = 0,
+  host = "127.0.0.1",
 ): Promise<NameServer> {
   const socket = createSocket("udp4");
   const asked: string[] = [];
@@ -45,6 +46,6 @@ export async function nameServer(
     });
     socket.send(reply, from.port, from.address);
   });
-  await new Promise<void>((resolve) => socket.bind(port, "127.0.0.1", () => resolve()));
-  return { at: `127.0.0.1#${socket.address().port}`, asked, close: () => socket.close() };
+  await new Promise<void>((resolve) => socket.bind(port, host, () => resolve()));
+  return { at: `${host}#${socket.address().port}`, asked, close: () => socket.close() };
 }

@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { unitText } from "../../src/service/unit.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { type Daemon, defaultConfig, ngrokd, run } from "../support/ngrokd.ts";
+import { type Daemon, defaultConfig, examine, ngrokd, run } from "../support/ngrokd.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
 import { sandboxed, unitFacts } from "../support/sandbox.ts";
 import { atEnd, stories, until } from "../support/story.ts";
@@ -114,10 +114,10 @@ stories("two users of one machine", () => {
         hint: 'add "bob" to the rule\'s `users`, or one of its groups to `groups`',
       },
     ]);
-    const why = await ngrokd("why db.demo:7000", { env: { SUDO_UID: "5002" } });
+    const why = await examine("why db.demo:7000", { env: { SUDO_UID: "5002" } });
     expect(why.out.replaceAll(/\s+/g, " ")).toContain(reason);
     await until("the doctor tells of it", async () =>
-      (await ngrokd("doctor")).out
+      (await examine("doctor")).out
         .replaceAll(/\s+/g, " ")
         .includes("db.demo:7000 has reset 3 clients who may not connect"),
     );

@@ -17,6 +17,7 @@ import {
   binary,
   type Daemon,
   defaultSocket,
+  examine,
   ngrokd,
   run,
   serve,
@@ -277,7 +278,7 @@ stories("the control socket's life", () => {
         first: `error: This user may ask the daemon, and not change it: "${operation}" is refused`,
       });
     }
-    const { of } = await ngrokd("doctor --json").then(({ json }) => ({
+    const { of } = await examine("doctor --json").then(({ json }) => ({
       of: (check: string) => json.findings.filter((one: { check: string }) => one.check === check),
     }));
     expect(of("socket")).toMatchObject([{ level: "ok" }]);

@@ -24,6 +24,14 @@ const shows = (selector: string, wanted: RegExp): Promise<string> =>
     return shown;
   });
 
+/** Examines at a button, again if a step has missed its deadline. */
+const examination = (button: string): Promise<boolean> =>
+  until(`${button} has a result without a missed deadline`, async () => {
+    await tab.page.getByRole("button", { name: button }).click();
+    await tab.page.locator("#panel-doctor .findings").waitFor({ timeout: 60_000 });
+    return !/(?:no|not) answer within/.test(await text("#panel-doctor"));
+  });
+
 const get = async (host: string, times = 1): Promise<void> => {
   for (let i = 0; i < times; i += 1)
     expect((await run(["curl", "-sS", "-o", "/dev/null", `http://${host}/`])).code).toBe(0);
@@ -67,12 +75,13 @@ stories("the dashboard", () => {
 
   test("shows connections with timelines, latencies, and HTTP exchanges", async () => {
     await shows("#panel-connections", /0 open, 15 ended/);
-    const line = tab.page.locator("#connections .timeline").first();
+    // Others were dialled, if the pool had no ready one.
+    const line = tab.page.locator('#connections .timeline[aria-label^="pool "]').first();
     expect(await line.getAttribute("aria-label")).toMatch(
-      /^pool .* ms, upgrade .* ms, wait .* ms, flow/,
+      /^pool .* m?s, upgrade .* m?s, wait .* m?s, flow/,
     );
     const chart = tab.page.locator("#panel-latency .chart");
-    expect(await chart.getAttribute("aria-label")).toMatch(/p50 [\d.]+ ms, p90 .* p99 /);
+    expect(await chart.getAttribute("aria-label")).toMatch(/p50 [\d.]+ m?s, p90 .* p99 /);
     expect(await tab.page.locator("canvas").count()).toBe(2);
     await shows("#panel-exchanges", /200 GET api\.demo ?\//);
   });
@@ -97,7 +106,7 @@ stories("the dashboard", () => {
     expect(await head.innerText()).toMatch(/^Total/);
     await page.getByRole("grid", { name: "Endpoints" }).focus();
     await page.keyboard.press("ArrowDown");
-    await shows("#detail", /URL http:\/\/.*First byte p50 \/ p90 \/ p99 [\d.]+ ms/);
+    await shows("#detail", /URL http:\/\/.*First byte p50 \/ p90 \/ p99 [\d.]+ m?s/);
     await shows("#panel-connections", /only \w+\.demo:80/);
     await picture(tab, "dashboard-light");
     await page.keyboard.press("Escape");
@@ -106,12 +115,12 @@ stories("the dashboard", () => {
 
   test("runs the doctor, and follows the chosen endpoint, at a button", async () => {
     const { page } = tab;
-    await page.getByRole("button", { name: "Examine everything" }).click();
+    await examination("Examine everything");
     await shows("#panel-doctor", /Daemon ok .*Ingress ok .*failure gone\.demo:8080: .* → /);
     await page.locator("#panel-doctor").scrollIntoViewIfNeeded();
     await picture(tab, "dashboard-doctor");
     await page.locator("#endpoints .space .row", { hasText: "api.demo" }).click();
-    await page.getByRole("button", { name: "Why api.demo:80?" }).click();
+    await examination("Why api.demo:80?");
     await shows("#panel-doctor", /Name ok .*Connection ok /);
     await page.locator("#endpoints .space .row", { hasText: "api.demo" }).click();
   });

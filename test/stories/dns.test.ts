@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve, start, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, run, serve, start, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, endAll, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
@@ -116,13 +116,13 @@ stories("names below a wildcard, by DNS", () => {
       trouble: "",
     });
     expect((await ngrokd("status")).out).toContain("127.0.0.1:53, for *.team.internal");
-    expect((await ngrokd("doctor")).out.replaceAll(/\s+/g, " ")).toContain(
+    expect((await examine("doctor")).out.replaceAll(/\s+/g, " ")).toContain(
       "it listens on 127.0.0.1:53, and is asked for *.team.internal (/etc/resolv.conf)",
     );
-    const why = await ngrokd("why http://fresh.team.internal/");
+    const why = await examine("why http://fresh.team.internal/");
     expect(why.out).toMatch(/"fresh\.team\.internal" leads to 127\.\S+, by the DNS/);
     expect(why.code).toBe(0);
-    expect((await ngrokd("why a.team.internal")).code).toBe(0);
+    expect((await examine("why a.team.internal")).code).toBe(0);
   });
 
   test("names of others come from the next name server, by every resolver", async () => {

@@ -28,7 +28,10 @@ const shell = (script: string) =>
   run(["sh", "-euc", script.replaceAll("/root/", "/run/docs/")], { cwd: "/run/docs" });
 
 async function works(block: string): Promise<void> {
-  const { code, out, err } = await shell(block);
+  let { code, out, err } = await shell(block);
+  // On a busy machine a step of doctor or why may miss its deadline.
+  for (let tries = 1; tries < 5 && /(?:no|not) answer within/.test(out); tries += 1)
+    ({ code, out, err } = await shell(block));
   expect({ block, code, out, err }).toMatchObject({ code: 0 });
 }
 

@@ -20,6 +20,7 @@ import {
   binary,
   type Daemon,
   defaultConfig,
+  examine,
   ngrokd,
   type RunOptions,
   run,
@@ -43,8 +44,13 @@ interface Report {
 const told = ({ check, level, text, fix }: Finding): string =>
   `${check} ${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
 
-async function doctor(words = "", options: RunOptions = {}): Promise<Report> {
-  const { code, out, json } = await ngrokd(`doctor --json ${words}`, options);
+/** `isLate`: a step of it has to miss its deadline. */
+async function doctor(
+  words = "",
+  { isLate = false, ...options }: RunOptions & { isLate?: boolean } = {},
+): Promise<Report> {
+  const ask = isLate ? ngrokd : examine;
+  const { code, out, json } = await ask(`doctor --json ${words}`, options);
   if (process.env.SHOW) console.log((await ngrokd(`doctor ${words}`, options)).out, code);
   expect(out).not.toContain("local-cloud-key");
   expect(out).not.toContain("PRIVATE KEY");
@@ -62,8 +68,8 @@ async function why(
   words: string,
   options: RunOptions = {},
 ): Promise<{ code: number; out: string; ways: (Way & { breaks_at: string })[] }> {
-  const { code, json } = await ngrokd(`why --json ${words}`, options);
-  const { out } = await ngrokd(`why ${words}`, options);
+  const { code, json } = await examine(`why --json ${words}`, options);
+  const { out } = await examine(`why ${words}`, options);
   if (process.env.SHOW) console.log(out, code);
   return { code, out, ways: json.ways };
 }
@@ -306,7 +312,7 @@ stories("doctor about ngrok and its ingress", () => {
 
   test("an ingress that accepts and never speaks TLS is given up at a deadline", async () => {
     await cloud.break("tls-stall");
-    const { of } = await doctor();
+    const { of } = await doctor("", { isLate: true });
     expect(of("ingress")[0]).toMatch(/^ingress failure: .* within \d s/);
     await cloud.mend();
   });
@@ -489,7 +495,7 @@ stories("doctor about the daemon", () => {
 
   test("a daemon that hangs is reported, and the endpoints are those that ngrok lists", async () => {
     daemon.kill("SIGSTOP");
-    const { of } = await doctor();
+    const { of } = await doctor("", { isLate: true });
     daemon.kill("SIGCONT");
     expect(of("daemon")[0]).toContain("daemon failure: ");
     expect(of("daemon")[0]).toContain("within 4 s → see its log");
@@ -679,7 +685,7 @@ stories("doctor and why on a machine without", () => {
       configFor(cloud, { api: { url: `http://127.0.0.1:${port}` } }),
       "/etc/ngrokd/hole.yml",
     );
-    const { code, of } = await doctor("--config /etc/ngrokd/hole.yml");
+    const { code, of } = await doctor("--config /etc/ngrokd/hole.yml", { isLate: true });
     expect(of("api")[0]).toMatch(
       /^api failure: Cannot check the API key: "http:\/\/127.0.0.1:\d+" did not answer within 4 s/,
     );

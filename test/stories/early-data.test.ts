@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
 import { echoes, talking } from "../support/round-trip.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo, upstream } from "../support/tcp.ts";
@@ -23,7 +23,7 @@ stories("forward.early_data", () => {
   });
 
   test("doctor --early-data tries it with HEAD requests, and says what it saw", async () => {
-    const { code, json } = await ngrokd("doctor --early-data page.demo --json");
+    const { code, json } = await examine("doctor --early-data page.demo --json");
     const [finding, ...more] = json.findings as Finding[];
     expect({ code, finding, more }).toMatchObject({
       code: 0,

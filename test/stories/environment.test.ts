@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
@@ -66,7 +66,7 @@ stories("a daemon whose environment speaks to the runtime", () => {
   });
 
   test("doctor names them, and the variables that still count", async () => {
-    const { findings } = (await ngrokd("doctor --json")).json;
+    const { findings } = (await examine("doctor --json")).json;
     const texts = findings
       .filter(({ check }: { check: string }) => check === "environment")
       .map(({ level, text }: { level: string; text: string }) => `${level}: ${text}`);

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
 import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -116,7 +116,7 @@ stories("the hosts file is the user's", () => {
     ).toEqual([pin.trim()]);
     expect(hosts()).toContain("\tapi.demo\n");
     expect(await resolve("hello.demo")).toBe("198.51.100.1");
-    const why = (await ngrokd("why hello.demo")).out;
+    const why = (await examine("why hello.demo")).out;
     expect(why).toContain("another line of the hosts file");
     expect(why).not.toContain("remove");
     replaceHosts(foreignHosts);
@@ -147,7 +147,7 @@ stories("the hosts file is the user's", () => {
     await daemon.becomes("hello.demo", "listening");
     await daemon.stop("SIGKILL");
     writeFileSync("/etc/hosts", touch(hosts()), "latin1");
-    expect((await ngrokd("doctor")).out).toContain("names that lead nowhere");
+    expect((await examine("doctor")).out).toContain("names that lead nowhere");
     expect((await ngrokd("undo --yes")).code).toBe(0);
     expect(hosts()).not.toContain(".demo");
     writeFileSync("/etc/hosts", foreignHosts);

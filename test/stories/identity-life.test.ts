@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { binary, type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { binary, type Daemon, examine, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, type Peer } from "../support/tcp.ts";
 import { onTerminal } from "../support/terminal.ts";
@@ -231,7 +231,7 @@ stories("an operator that is deleted in the dashboard", () => {
     expect(file("operator_id")).toBe(before[0] ?? "");
     // The poll alone has failed: nothing is registered.
     expect((await daemon.status()).reason).toContain("Cannot list the endpoints bound to");
-    expect((await ngrokd("doctor")).out).toContain("api.url");
+    expect((await examine("doctor")).out).toContain("api.url");
     expect(await carries()).toBe(true);
     open.reset();
     expect(await daemon.stop()).toBe(0);

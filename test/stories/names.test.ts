@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { nameServer } from "../names/support.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -32,11 +32,14 @@ const settle = async (names: object): Promise<void> => {
   await daemon.refresh();
 };
 
+const records = {
+  "github.com": ["192.0.2.80"],
+  "wiki.corp.example": ["192.0.2.81"],
+  "site.example": [],
+};
+
 const dns = async (): Promise<void> => {
-  const server = await nameServer(
-    { "github.com": ["192.0.2.80"], "wiki.corp.example": ["192.0.2.81"], "site.example": [] },
-    53,
-  );
+  const server = await nameServer(records, 53);
   atEnd(server.close);
   writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.1\nsearch corp.example\n");
   atEnd(() => writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.1\n"));
@@ -108,7 +111,7 @@ stories("an account lists names that this machine needs", () => {
     expect(await said("list")).toContain(reason);
     expect(await said("plan")).toContain(`http://github.com: ${reason}`);
     expect(await said("doctor")).toContain(`http://github.com is refused: ${reason}`);
-    const why = await ngrokd("why github.com");
+    const why = await examine("why github.com");
     expect(why.code).toBe(1);
     expect(why.out.replaceAll(/\s+/g, " ")).toContain(`its name is refused: ${reason}`);
     const metrics = await (await fetch("http://127.0.0.1:8081/metrics")).text();
@@ -126,9 +129,9 @@ stories("an account lists names that this machine needs", () => {
       () => !JSON.parse(readFileSync("/etc/ngrokd/names.json", "utf8")).open.includes("late.demo"),
       { within: 90_000 },
     );
-    const liar = await nameServer({ "late.demo": ["192.0.2.99"] }, 5353);
+    const liar = await nameServer({ ...records, "late.demo": ["192.0.2.99"] }, 53, "127.0.0.2");
     atEnd(liar.close);
-    writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.1#5353\n");
+    writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.2\n");
     await daemon.stop();
     daemon = await serve();
     await daemon.becomes("late.demo", "listening");
@@ -161,10 +164,19 @@ stories("an account lists names that this machine needs", () => {
       daemon.lines().filter(({ message }) => message.startsWith("These names stay served"));
     daemon = await serve();
     await daemon.becomes("github.com", "listening");
-    await until("it is reported", () => reports().length === 1);
-    expect(reports()).toMatchObject([
-      { level: "warn", message: expect.stringContaining('"github.com" leads to 192.0.2.80') },
-    ]);
+    const reported = (): number =>
+      reports().filter(({ message }) => message.includes('"github.com" leads to 192.0.2.80'))
+        .length;
+    // A name server that is slow to answer can make two lines of it.
+    await until("it is reported", () => reported() === 1);
+    await until(
+      "that is noted",
+      () => JSON.parse(readFileSync("/etc/ngrokd/names.json", "utf8")).reported === true,
+    );
+    expect({ levels: reports().every(({ level }) => level === "warn"), n: reported() }).toEqual({
+      levels: true,
+      n: 1,
+    });
     await daemon.stop();
     daemon = await serve();
     await daemon.becomes("github.com", "listening");
@@ -199,7 +211,7 @@ stories("the user says whose names are served", () => {
     expect(await resolve("shop.alias")).toBe((await daemon.endpoint("a.demo"))?.ip);
     expect(await (await fetch("http://shop.alias/")).text()).toBe("ours");
     expect(await said("list")).toContain("also a, shop.alias");
-    expect((await ngrokd("why shop.alias")).code).toBe(0);
+    expect((await examine("why shop.alias")).code).toBe(0);
     // An account cannot take an alias.
     const thief = await cloud.add("http://shop.alias", page("theirs").address);
     await daemon.refresh();

@@ -2,7 +2,14 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { parse } from "yaml";
 import { type Cloud, startCloud } from "../support/cloud.ts";
-import { type Daemon, defaultConfig, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import {
+  type Daemon,
+  defaultConfig,
+  examine,
+  ngrokd,
+  serve,
+  writeConfig,
+} from "../support/ngrokd.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
 import { stories, until } from "../support/story.ts";
 import { echo, resolve } from "../support/tcp.ts";
@@ -41,7 +48,7 @@ stories("profiles: several accounts in one daemon", () => {
 
   beforeAll(async () => {
     [home, work] = await Promise.all([startCloud(), startCloud()]);
-    mkdirSync(authorities);
+    mkdirSync(authorities, { recursive: true });
     copyFileSync(home.caFile, `${authorities}/home.crt`);
     copyFileSync(work.caFile, `${authorities}/work.crt`);
     service = (await echo()).address;
@@ -157,11 +164,21 @@ stories("profiles: several accounts in one daemon", () => {
 
   test("a profile that a reload removes leaves the other's connections alone", async () => {
     const mine = await talking("mine.demo", 7000);
-    writeConfig(configOf(home, {}));
-    const report = await daemon.reload();
-    expect(report.changes).toEqual([
-      { key: "profiles.work", counts: "now", from: "there", to: "removed" },
-    ]);
+    await until("the command is the first to read the removal", async () => {
+      writeConfig(configOf(home, {}));
+      const { changes } = await daemon.reload();
+      if (changes.length === 0) {
+        // The daemon has looked by itself; it looks again in 3.5 s.
+        writeConfig(configOf(home, { work: profile(work) }));
+        await daemon.reload();
+        await daemon.becomes("theirs.demo", "listening");
+        return false;
+      }
+      expect(changes).toEqual([
+        { key: "profiles.work", counts: "now", from: "there", to: "removed" },
+      ]);
+      return true;
+    });
     await daemon.becomes("theirs.demo", "gone");
     expect(await resolve("theirs.demo")).toBeUndefined();
     expect(await echoes(mine, "still")).toBe(true);
@@ -221,7 +238,7 @@ stories("profiles: several accounts in one daemon", () => {
     test("doctor checks each profile, and why takes the one that has the name", async () => {
       type Found = { check: string; profile?: string; level: string }[];
       await until("doctor has no deadline missed", async () => {
-        const found: Found = (await ngrokd("doctor --json")).json.findings;
+        const found: Found = (await examine("doctor --json")).json.findings;
         for (const check of ["certificate", "key", "operator", "ingress", "endpoints"]) {
           const levels = found.filter((one) => one.check === check);
           expect(levels.map(({ profile, level }) => `${check} of ${profile}: ${level}`)).toEqual([
@@ -231,9 +248,9 @@ stories("profiles: several accounts in one daemon", () => {
         }
         return true;
       });
-      const one: Found = (await ngrokd("doctor --profile work --json")).json.findings;
+      const one: Found = (await examine("doctor --profile work --json")).json.findings;
       expect(one.filter(({ check }) => check === "operator")).toHaveLength(1);
-      const theirs = await ngrokd("why theirs.demo");
+      const theirs = await examine("why theirs.demo");
       expect([theirs.code, theirs.err]).toEqual([0, ""]);
       expect(theirs.out).toContain("theirs.demo:7000 works");
     });

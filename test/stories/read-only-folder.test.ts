@@ -34,6 +34,7 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
 
   test("keeps no section from being put back within five seconds", async () => {
     await repairedInTime(
+      daemon.pid,
       () => writeFileSync("/etc/hosts", foreignHosts),
       () => hosts().includes("127.0.0.2\thello.demo\n"),
     );

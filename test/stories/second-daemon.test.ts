@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
@@ -31,18 +31,19 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
     ] as const) {
       const [operator] = await cloud.operators();
       await until("no deadline is missed", async () => {
-        const doctor = (await ngrokd(`doctor --json ${words}`, { env })).json;
+        const doctor = (await examine(`doctor --json ${words}`, { env })).json;
         const textOf = (check: string): string =>
           doctor.findings.find((finding: { check: string }) => finding.check === check).text;
         expect(textOf("configuration")).toBe(`"${config}" is valid`);
         expect(textOf("operator")).toContain(operator?.id ?? "an operator");
-        const why = await ngrokd(`why hello.demo ${words}`, { env });
+        const why = await examine(`why hello.demo ${words}`, { env });
         expect(why.out).toMatch(/^ok +Connection /m);
         return true;
       });
     }
     expect(
-      (await ngrokd("doctor --json --config /nowhere.yml", { env: { NGROKD_SOCKET: socket } })).out,
+      (await examine("doctor --json --config /nowhere.yml", { env: { NGROKD_SOCKET: socket } }))
+        .out,
     ).toContain('\\"/nowhere.yml\\"');
   });
 

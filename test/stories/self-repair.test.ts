@@ -35,6 +35,7 @@ stories("damage by other programs is repaired without a poll", () => {
 
   test("a removed hosts section is back within five seconds; foreign lines are kept", async () => {
     await repairedInTime(
+      daemon.pid,
       () => writeFileSync("/etc/hosts", `${foreignHosts}\n192.0.2.9 added.example\n`),
       hasSection,
     );
@@ -71,6 +72,7 @@ stories("damage by other programs is repaired without a poll", () => {
     let before: string | undefined;
     let changes = 0;
     await repairedInTime(
+      daemon.pid,
       async () => {
         before = await lastPoll();
         changes += 1;

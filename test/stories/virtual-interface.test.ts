@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { unitText } from "../../src/service/unit.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, examine, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { repairedInTime } from "../support/repairs.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
 import { sandboxed, unitFacts } from "../support/sandbox.ts";
@@ -67,10 +67,10 @@ stories("names on a virtual interface", () => {
     expect(item).toMatchObject({ ip: "10.107.0.2", ip6: expect.stringMatching(six("2")) });
     expect((await ngrokd("status")).out).toContain("Network:        ngrokd0, 10.107.0.0/16, fd");
     expect((await ngrokd("plan")).out).toBe("Nothing would change; endpoints served: 1.\n");
-    expect((await ngrokd("doctor")).out).toContain(
+    expect((await examine("doctor")).out).toContain(
       "Network          names get addresses of 10.107.0.0/16 and",
     );
-    const why = (await ngrokd("why a.demo:7000")).out.replaceAll(/\s+/g, " ");
+    const why = (await examine("why a.demo:7000")).out.replaceAll(/\s+/g, " ");
     expect(why).toMatch(/"a\.demo" leads to (?:10\.107\.0\.2 and fd|fd\S+ and 10\.107\.0\.2)/);
   });
 
@@ -78,6 +78,7 @@ stories("names on a virtual interface", () => {
     const peer = await talking("10.107.0.2", 7000);
     const before = await sh("ip -o -4 addr show dev ngrokd0");
     await repairedInTime(
+      daemon.pid,
       () => sh("ip link del ngrokd0"),
       () => carries("10.107.0.2", 7000),
     );

@@ -28,6 +28,8 @@ export async function neighbour(
   await ip(`netns add ${name}`);
   atEnd(() => ip(`netns del ${name}`));
   await ip(`link add to-${name} type veth peer name eth0 netns ${name}`);
+  // The kernel takes a namespace apart some time after its name is gone.
+  atEnd(() => ip(`link del to-${name}`));
   await ip(`link set to-${name} master ${on} up`);
   await ip(`-n ${name} addr add ${there}/24 dev eth0`);
   await ip(`-n ${name} link set lo up`);

@@ -18,7 +18,7 @@ export interface RawReply {
 export async function rawHttp(
   at: { host: string; port: number } | { path: string },
   request: string,
-  { quietMs = 150, withinMs = 30_000 } = {},
+  { quietMs = 500, withinMs = 30_000 } = {},
 ): Promise<RawReply> {
   const { promise, resolve } = Promise.withResolvers<string>();
   let text = "";

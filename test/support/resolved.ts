@@ -1,4 +1,11 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { type Running, run, start } from "./ngrokd.ts";
 import { layOverUsrBin } from "./stand-ins.ts";
 import { atEnd, until } from "./story.ts";
@@ -39,6 +46,7 @@ export async function startResolved({ withLink = true } = {}): Promise<Resolved>
   await run(["chown", "996:996", "/run/systemd/resolve"]);
   writeFileSync("/run/bus.conf", busConfig);
   if (withLink) await makeLink();
+  rmSync("/run/dbus/system_bus_socket", { force: true });
   start("the message bus", [
     "dbus-daemon",
     "--config-file=/run/bus.conf",
