@@ -4,6 +4,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -44,6 +45,10 @@ export function createOtherPrograms(
   let [edits, damages] = [0, 0];
   const isOurs = (line: string): boolean => line === beginLine || line === endLine || isEntry(line);
   const read = (): string[] => linesOf(readFileSync(path, "latin1"));
+  const stamp = (): string => {
+    const { ino, ctimeNs } = statSync(path, { bigint: true });
+    return `${ino} ${ctimeNs}`;
+  };
   const foreign = (lines: readonly string[]): string[] => lines.filter((line) => !isOurs(line));
   let expected = foreign(read());
 
@@ -69,12 +74,16 @@ export function createOtherPrograms(
     async edit(random, hurt) {
       // Of two programs that write at once, one loses its change, and no way of
       // writing prevents that. The daemon compares again before it renames, and
-      // here no program writes in between. Nothing below awaits, so the daemon
-      // cannot act in between either.
-      while (isBeingWritten(path)) await Bun.sleep(1);
-      const lost = loss();
-      if (lost !== "") throw new Error(lost);
-      const lines = read();
+      // this program before it writes.
+      let lines: string[];
+      let seen: string;
+      do {
+        while (isBeingWritten(path)) await Bun.sleep(1);
+        seen = stamp();
+        const lost = loss();
+        if (lost !== "") throw new Error(lost);
+        lines = read();
+      } while (isBeingWritten(path) || stamp() !== seen);
       // One damage at a time: entries cut off from both markers are foreign
       // lines, by design.
       const [begin, end] = [lines.indexOf(beginLine), lines.lastIndexOf(endLine)];

@@ -26,11 +26,15 @@ describe("the manual pages", () => {
     expect(text).toContain("sudo ngrokd trust ngrok\\-ca.crt\n");
   });
 
-  test.skipIf(groff === null)("are read by groff without a warning", () => {
-    for (const { file, text } of pages) {
-      const options = ["-man", "-Tutf8", "-ww", "-z"];
-      const { stderr } = spawnSync(groff ?? "", options, { input: text, encoding: "utf8" });
-      expect({ file, stderr }).toEqual({ file, stderr: "" });
-    }
-  });
+  test.skipIf(groff === null)(
+    "are read by groff without a warning",
+    () => {
+      for (const { file, text } of pages) {
+        const options = ["-man", "-Tutf8", "-ww", "-z"];
+        const { stderr } = spawnSync(groff ?? "", options, { input: text, encoding: "utf8" });
+        expect({ file, stderr }).toEqual({ file, stderr: "" });
+      }
+    },
+    120_000,
+  );
 });

@@ -354,7 +354,7 @@ export async function rejects(code: ErrorCode, work: () => unknown): Promise<Ngr
  * Settles with the promise, or fails after `ms`, for promises that could
  * otherwise hang the suite.
  */
-export async function soon<T>(promise: Promise<T>, what: string, ms = 5000): Promise<T> {
+export async function soon<T>(promise: Promise<T>, what: string, ms = 15_000): Promise<T> {
   const stop = new AbortController();
   const late = sleep(ms, undefined, { signal: stop.signal }).then(() =>
     assert.fail(`${what}: not within ${ms} ms`),
@@ -371,7 +371,7 @@ export async function soon<T>(promise: Promise<T>, what: string, ms = 5000): Pro
 export async function until(
   what: string,
   ask: () => boolean | Promise<boolean>,
-  ms = 5000,
+  ms = 15_000,
 ): Promise<void> {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) if (await ask()) return;
   assert.fail(`${what}: not within ${ms} ms`);

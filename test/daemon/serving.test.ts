@@ -22,9 +22,9 @@ afterEach(async () => {
   for (const end of endings.splice(0).reverse()) await end();
 });
 
-const shop = endpoint("ep_1", "tcp://shop.demo:18301");
-const bank = endpoint("ep_2", "tcp://bank.demo:18301");
-const rival = endpoint("ep_3", "tcp://shop.demo:18302");
+const shop = endpoint("ep_1", "tcp://shop.demo:18311");
+const bank = endpoint("ep_2", "tcp://bank.demo:18311");
+const rival = endpoint("ep_3", "tcp://shop.demo:18312");
 
 describe("serving", () => {
   test("shows the lists of all accounts, whichever of them comes", async () => {
@@ -33,8 +33,8 @@ describe("serving", () => {
     expect(names()).toEqual(["bank.demo"]);
     const { endpoints } = await serve("work", [shop]);
     expect(endpoints.map(({ url, state }) => `${url} ${state}`)).toEqual([
-      "tcp://bank.demo:18301 listening",
-      "tcp://shop.demo:18301 listening",
+      "tcp://bank.demo:18311 listening",
+      "tcp://shop.demo:18311 listening",
     ]);
     expect(names()).toEqual(["bank.demo", "shop.demo"]);
     await serve("home", []);
@@ -47,7 +47,7 @@ describe("serving", () => {
     await serve("home", [rival]);
     const { endpoints } = await serve("work", undefined);
     expect(endpoints.map(({ account, url, state }) => [account, url, state])).toEqual([
-      ["home", "tcp://shop.demo:18302", "listening"],
+      ["home", "tcp://shop.demo:18312", "listening"],
     ]);
     expect(names()).toEqual(["shop.demo"]);
   });
@@ -57,9 +57,9 @@ describe("serving", () => {
     await serve("home", [rival]);
     const { endpoints } = await serve("work", [shop]);
     expect(endpoints.map(({ url, state, reason }) => ({ url, state, reason }))).toEqual([
-      { url: "tcp://shop.demo:18301", state: "listening", reason: "" },
+      { url: "tcp://shop.demo:18311", state: "listening", reason: "" },
       {
-        url: "tcp://shop.demo:18302",
+        url: "tcp://shop.demo:18312",
         state: "unsupported",
         reason: "the profile work comes first, and serves this name",
       },
@@ -82,7 +82,7 @@ describe("serving", () => {
     const lists = [shop];
     const warnings = async () => (await serve("work", lists)).endpoints.map((one) => one.warning);
     expect(await warnings()).toEqual([""]);
-    wanted.set(18301, "/etc/ssh/sshd_config");
+    wanted.set(18311, "/etc/ssh/sshd_config");
     expect(await warnings()).toEqual([expect.stringContaining("/etc/ssh/sshd_config")]);
     wanted.clear();
     expect(await warnings()).toEqual([""]);
@@ -104,9 +104,9 @@ describe("serving, for names that mean something else", () => {
     const { endpoints } = await serve("work", [shop, bank]);
     expect(names()).toEqual(["bank.demo"]);
     expect(endpoints.map(({ url, state, reason }) => ({ url, state, reason }))).toEqual([
-      { url: "tcp://bank.demo:18301", state: "listening", reason: "" },
+      { url: "tcp://bank.demo:18311", state: "listening", reason: "" },
       {
-        url: "tcp://shop.demo:18301",
+        url: "tcp://shop.demo:18311",
         state: "refused",
         reason:
           '"shop.demo" leads to 192.0.2.80 without ngrokd; names.allow: [shop.demo] in the configuration allows it',
@@ -132,7 +132,7 @@ describe("serving, for names that mean something else", () => {
     const slow: Ask = (name) =>
       name === "shop.demo" ? promise : Promise.resolve({ kind: "none" });
     const { serve, open } = await staged({ ask: slow, config: "dns: { enabled: true }\n" });
-    const team = endpoint("ep_4", "https://*.team.demo:18303");
+    const team = endpoint("ep_4", "https://*.team.demo:18313");
     await serve("work", [team]);
     let passed = false;
     const pass = serve("work", [team, shop]).then(() => {
@@ -166,18 +166,18 @@ describe("serving, for names that mean something else", () => {
       config: 'dns: { enabled: true }\nnames: { allow: ["*.co.uk", "*.github.io"] }\n',
     });
     const urls = [
-      "https://*.co.uk:18301",
-      "https://*.github.io:18301",
-      "https://*.team.demo:18301",
+      "https://*.co.uk:18311",
+      "https://*.github.io:18311",
+      "https://*.team.demo:18311",
     ];
     const { endpoints } = await serve(
       "work",
       urls.map((url) => endpoint(url, url)),
     );
     expect(endpoints.map(({ url, state, reason }) => `${url} ${state} ${reason}`)).toEqual([
-      'https://*.co.uk:18301 unsupported "*.co.uk" would take over a whole public domain',
-      "https://*.github.io:18301 wildcard ",
-      "https://*.team.demo:18301 wildcard ",
+      'https://*.co.uk:18311 unsupported "*.co.uk" would take over a whole public domain',
+      "https://*.github.io:18311 wildcard ",
+      "https://*.team.demo:18311 wildcard ",
     ]);
   });
 
@@ -188,8 +188,8 @@ describe("serving, for names that mean something else", () => {
     const { endpoints } = await serve("work", [shop, bank]);
     expect(readFileSync(hostsPath, "utf8")).toContain("127.85.0.2\tshop\n127.85.0.2\tshop.demo\n");
     expect(endpoints.map(({ url, warning }) => `${url} ${warning}`)).toEqual([
-      "tcp://bank.demo:18301 ",
-      'tcp://shop.demo:18301 its alias "localhost" is left out: "localhost" always means the local machine or network',
+      "tcp://bank.demo:18311 ",
+      'tcp://shop.demo:18311 its alias "localhost" is left out: "localhost" always means the local machine or network',
     ]);
     await serve("work", [bank]);
     expect(readFileSync(hostsPath, "utf8")).not.toContain("shop");

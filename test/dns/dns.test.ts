@@ -299,12 +299,14 @@ describe("other people's tools", () => {
     await using folder = await temporaryFolder();
     const wanted = { server: address, zones: [host("team.internal")] };
     for (const [path, text] of dnsmasqFiles(folder.path, wanted)) await Bun.write(path, text);
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    // At an address of its own, no other program has the port.
+    const own = "127.90.0.1";
+    const port = 18_402;
     const child = Bun.spawn(
       [
         "dnsmasq",
         ..."--no-daemon --no-resolv --no-hosts --bind-interfaces --user=root".split(" "),
-        "--listen-address=127.0.0.1",
+        `--listen-address=${own}`,
         `--port=${port}`,
         `--conf-dir=${folder.path}`,
       ],
@@ -312,7 +314,7 @@ describe("other people's tools", () => {
     );
     closing.push(() => child.kill());
     const dig = (name: string): Promise<string> =>
-      output(["dig", "@127.0.0.1", "-p", String(port), "+short", "+tries=1", "+time=2", name]);
+      output(["dig", `@${own}`, "-p", String(port), "+short", "+tries=1", "+time=2", name]);
     await until("dnsmasq asks us", async () => (await dig("a.team.internal")) === "10.107.9.9");
     expect(await dig("example.com")).not.toContain("10.107");
   });

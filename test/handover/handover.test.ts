@@ -63,7 +63,7 @@ async function leaving(program: (text: string) => unknown, more: Partial<Leaving
       held: estate.held,
     }),
     log: memoryLog(),
-    patienceMs: 5000,
+    patienceMs: 60_000,
     ...more,
   };
   const side = createLeaving(deps);

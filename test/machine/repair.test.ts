@@ -110,9 +110,9 @@ describe("repair", () => {
         await watch.look();
         return checks() === 2;
       },
-      { within: 20_000 },
+      { within: 45_000 },
     );
-  }, 30_000);
+  }, 60_000);
 
   test("leaves one that cannot be raised to the next poll, which it asks for", async () => {
     const { done, watch, log } = repaired([{ doorway: one, reason: "another program listens" }]);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { listeningKey, listeningKeys, listeningPlaces } from "../../src/net/proc-net.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
+import { until } from "../support/story.ts";
 
 const head =
   "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
@@ -74,7 +75,10 @@ describe("the listeners in /proc/net/tcp", () => {
   test.skipIf(!existsSync("/proc/net/tcp"))("has our own listeners", async () => {
     const listener = await net.listen({ host: "127.0.0.77", port: 0 }, (conn) => conn.close());
     const { port } = listener.address as { port: number };
-    expect((await listeningPlaces())?.has(listeningKey("127.0.0.77", port))).toBe(true);
+    // One reading can miss a socket while others close.
+    await until("it is listed", async () =>
+      (await listeningPlaces())?.has(listeningKey("127.0.0.77", port)),
+    );
     listener.close();
     expect((await listeningPlaces())?.has(listeningKey("127.0.0.77", port))).toBe(false);
   });

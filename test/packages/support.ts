@@ -42,7 +42,8 @@ export const serveName = `exec 2>/tmp/errors
   ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file /tmp/ca.crt \\
     --endpoint http://hello.demo:8080=127.0.0.1:1 >/tmp/cloud &
   echo $! >/tmp/cloud.pid
-  for _ in $(seq 100); do grep -q apiUrl /tmp/cloud && break; sleep 0.1; done
+  for _ in $(seq 600); do grep -q apiUrl /tmp/cloud && break; sleep 0.1; done
+  grep -q apiUrl /tmp/cloud || { echo "the cloud has not started"; exit 1; }
   value() { sed -n 's/.*"'$1'": *"\\([^"]*\\)".*/\\1/p' /tmp/cloud; }
   printf 'api: {url: "%s", key: "%s"}\\nserver: {ingress_ca: /tmp/ca.crt, health_port: any}\\n' \\
     "$(value apiUrl)" "$(value apiKey)" >/etc/ngrokd/config.yml

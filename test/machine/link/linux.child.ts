@@ -43,7 +43,7 @@ const nothing = (): AnyIp[] => [];
 
 async function answer(host: string, port: number): Promise<string> {
   try {
-    const conn = await net.dial({ host, port }, { signal: AbortSignal.timeout(2000) });
+    const conn = await net.dial({ host, port }, { signal: AbortSignal.timeout(15_000) });
     const bytes = await conn.read();
     conn.close();
     return new TextDecoder().decode(bytes ?? new Uint8Array());
