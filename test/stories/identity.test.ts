@@ -89,11 +89,11 @@ stories("an identity that the Go program made", () => {
           readFileSync(`${folder}/${name}`, "utf8").endsWith("127.0.0."),
       ),
     ).toBe(true);
-    expect(
+    await until("the log tells of it", () =>
       daemon
         .lines()
         .some(({ level, message }) => level === "warn" && message.includes("ip_mappings.json")),
-    ).toBe(true);
+    );
     expect(await daemon.stop()).toBe(0);
   });
 });

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { configFor, startCloud } from "../support/cloud.ts";
-import { binary, defaultSocket, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { binary, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
 
@@ -88,8 +88,13 @@ stories("the log", () => {
       return json.phase === "serving" && json;
     });
     atEnd(() => child.exitCode ?? process.kill(pid, "SIGKILL"));
-    const readers = childrenOf(child.pid).filter((one) => one !== pid);
-    for (const one of readers) process.kill(one, "SIGSTOP");
+    const listed = (): number[] => childrenOf(child.pid).filter((one) => one !== pid);
+    let readers: number[];
+    do {
+      readers = listed();
+      // One may end, or start the next reader, before it is stopped.
+      if (readers.length > 0) await run(["kill", "-STOP", ...readers.map(String)]);
+    } while (!Bun.deepEquals(readers, listed()));
     const rss = (): number =>
       Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
     const left = async (): Promise<void> => {

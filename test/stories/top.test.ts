@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { registered } from "../support/cloud.ts";
 import { binary, type Daemon, run, serve } from "../support/ngrokd.ts";
@@ -194,6 +194,8 @@ stories("ngrokd top", () => {
     if (end.startsWith("SIG")) process.kill(pid, end);
     else await terminal.keys(end);
     const screen = await terminal.lacks(/q quit/);
+    // Until then it may read the next line, too.
+    await until("its process has ended", () => !existsSync(`/proc/${pid}`));
     expect(screen).not.toContain("ENDPOINT");
     expect(await terminal.modes()).toEqual({ alternate: "0", cursor: "1", wrap: "1" });
     await terminal.line('clear; echo "code $?"');

@@ -103,7 +103,7 @@ async function lastLife(resolved: Resolved | undefined): Promise<void> {
   });
   if (resolved !== undefined)
     expect(await resolved.ctl("domain")).toContain("(ngrokd0): ~team.internal");
-  await until("no temporary file is left", () => temporary().length === 0, { within: 20_000 });
+  await until("no temporary file is left", () => temporary().length === 0);
   expect(await daemon.stop()).toBe(0);
   expect(temporary()).toEqual([]);
 }
