@@ -179,7 +179,6 @@ function jsonIn(text: string): unknown {
 async function lives(owner: Owner, deps: OwnerDeps): Promise<boolean> {
   if (!exists(owner.pid)) return false;
   const started = await (deps.startOf ?? startOf)(owner.pid);
-  if (started === ended) return false;
   if (started === "" || owner.started === "") return await deps.isAlive(owner.socket);
   return started === owner.started;
 }
@@ -193,13 +192,10 @@ function exists(pid: number): boolean {
   }
 }
 
-/** In place of the start of a process that has ended. */
-const ended = "ended";
-
 /**
- * The start of a process; empty if the system does not report it. A zombie has
- * {@link ended}: if its parent never asks for it, as in a container, it stays
- * for ever. Never rejects.
+ * The start of a process; empty if the system does not report it, and `ended`
+ * for a zombie. If its parent never asks for it, as in a container, a zombie
+ * stays for ever. Never rejects.
  */
 async function startOf(pid: number): Promise<string> {
   if (process.platform === "linux") {
@@ -207,7 +203,7 @@ async function startOf(pid: number): Promise<string> {
     // The name in parentheses may have any character. The state is the 3rd
     // field, and the start is the 22nd.
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return /^[ZX]/.test(fields[0] ?? "") ? ended : (fields[19] ?? "");
+    return /^[ZX]/.test(fields[0] ?? "") ? "ended" : (fields[19] ?? "");
   }
   const env = { LC_ALL: "C", TZ: "UTC" };
   const said = await promisify(execFile)("/bin/ps", ["-o", "lstart=", "-p", String(pid)], {
