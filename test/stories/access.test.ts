@@ -117,7 +117,7 @@ stories("two users of one machine", () => {
     const why = await examine("why db.demo:7000", { env: { SUDO_UID: "5002" } });
     expect(why.out.replaceAll(/\s+/g, " ")).toContain(reason);
     await until("the doctor tells of it", async () =>
-      (await examine("doctor")).out
+      (await ngrokd("doctor")).out
         .replaceAll(/\s+/g, " ")
         .includes("db.demo:7000 has reset 3 clients who may not connect"),
     );

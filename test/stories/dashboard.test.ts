@@ -3,7 +3,7 @@ import { appendFileSync, copyFileSync, mkdirSync } from "node:fs";
 import { dashboard, inaccessible, picture, type Tab } from "../support/browser.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { attack } from "../support/hostile-page.ts";
-import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, missedDeadline, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { web } from "../support/web.ts";
 
@@ -29,7 +29,7 @@ const examination = (button: string): Promise<boolean> =>
   until(`${button} has a result without a missed deadline`, async () => {
     await tab.page.getByRole("button", { name: button }).click();
     await tab.page.locator("#panel-doctor .findings").waitFor({ timeout: 60_000 });
-    return !/(?:no|not) answer within/.test(await text("#panel-doctor"));
+    return !missedDeadline(await text("#panel-doctor"));
   });
 
 const get = async (host: string, times = 1): Promise<void> => {

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faultTable } from "../../src/local-cloud/faults.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, missedDeadline, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { layOverUsrBin, netcat, plainSystemctl } from "../support/stand-ins.ts";
 import { endAll, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
@@ -30,7 +30,7 @@ const shell = (script: string) =>
 async function works(block: string): Promise<void> {
   let { code, out, err } = await shell(block);
   // On a busy machine a step of doctor or why may miss its deadline.
-  for (let tries = 1; tries < 5 && /(?:no|not) answer within/.test(out); tries += 1)
+  for (let tries = 1; tries < 5 && missedDeadline(out); tries += 1)
     ({ code, out, err } = await shell(block));
   expect({ block, code, out, err }).toMatchObject({ code: 0 });
 }

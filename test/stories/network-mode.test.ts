@@ -73,7 +73,7 @@ stories("endpoints on one address, for other machines", () => {
       expect.stringContaining('and for other machines on port 80 of \\"0.0.0.0\\"'),
     ]);
     await until("the doctor finds both good", async () => {
-      const levels = (await examine("doctor --json")).json.findings
+      const levels = (await ngrokd("doctor --json")).json.findings
         .filter(({ check }: { check: string }) => ["names", "listeners"].includes(check))
         .map(({ level }: { level: string }) => level);
       return levels.join() === "ok,ok";

@@ -238,7 +238,7 @@ stories("profiles: several accounts in one daemon", () => {
     test("doctor checks each profile, and why takes the one that has the name", async () => {
       type Found = { check: string; profile?: string; level: string }[];
       await until("doctor has no deadline missed", async () => {
-        const found: Found = (await examine("doctor --json")).json.findings;
+        const found: Found = (await ngrokd("doctor --json")).json.findings;
         for (const check of ["certificate", "key", "operator", "ingress", "endpoints"]) {
           const levels = found.filter((one) => one.check === check);
           expect(levels.map(({ profile, level }) => `${check} of ${profile}: ${level}`)).toEqual([

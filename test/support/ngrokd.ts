@@ -45,8 +45,9 @@ export async function ngrokd(words: string, options: RunOptions = {}): Promise<R
   return await run([binary(), ...words.split(" ").filter((word) => word !== "")], options);
 }
 
-/** The text of a step of doctor or why that has missed its deadline. */
-const missed = /(?:no|not) answer within [\d.]+ s/;
+/** Whether a step of doctor or why has missed its deadline. */
+export const missedDeadline = (text: string): boolean =>
+  /(?:no|not) answer within [\d.]+ s/.test(text.replaceAll(/\s+/g, " "));
 
 /**
  * Runs doctor or why, again if a step has missed its deadline. On a busy
@@ -54,7 +55,7 @@ const missed = /(?:no|not) answer within [\d.]+ s/;
  */
 export async function examine(words: string, options: RunOptions = {}): Promise<Ran> {
   let ran = await ngrokd(words, options);
-  for (let tries = 1; tries < 5 && missed.test(ran.out.replaceAll(/\s+/g, " ")); tries += 1)
+  for (let tries = 1; tries < 5 && missedDeadline(ran.out); tries += 1)
     ran = await ngrokd(words, options);
   return ran;
 }
