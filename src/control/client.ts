@@ -3,6 +3,7 @@ import process from "node:process";
 import { onAbort } from "../model/abort.ts";
 import { accessHint, groupIn, socketGroup, userIn } from "../model/access.ts";
 import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
+import { dialWithRoom, isFullQueue, longestFullMs } from "../net/full-queue.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
 import { checkSocket } from "./safe-place.ts";
@@ -99,38 +100,42 @@ async function readLine(conn: Conn): Promise<{ line: string; rest: Uint8Array }>
 
 async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> {
   try {
-    return await net.dial({ path }, { signal });
+    return await dialWithRoom(() => net.dial({ path }, { signal }), signal);
   } catch (error) {
-    if (isNgrokdError(error, "permission")) {
-      throw new NgrokdError(
-        "permission",
-        `Cannot use the control socket "${path}": permission denied`,
-        {
-          cause: error,
-          hint: await accessHintHere(),
-        },
-      );
-    }
-    if (!isNgrokdError(error, "network")) throw error;
-    if (error.details.errno === "EAGAIN") {
-      throw new NgrokdError(
-        "timeout",
-        `The daemon on "${path}" accepts no connection: its queue is full`,
-        {
-          cause: error,
-          hint:
-            "it is stopped or hangs: see its log, and end it if this continues; " +
-            "`ss -xlp` names its process",
-        },
-      );
-    }
-    throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
-      cause: error,
-      hint:
-        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
-        "or name its socket with --socket or NGROKD_SOCKET",
-    });
+    throw await dialFailed(path, error);
   }
+}
+
+async function dialFailed(path: string, error: unknown): Promise<unknown> {
+  if (isNgrokdError(error, "permission")) {
+    return new NgrokdError(
+      "permission",
+      `Cannot use the control socket "${path}": permission denied`,
+      {
+        cause: error,
+        hint: await accessHintHere(),
+      },
+    );
+  }
+  if (!isNgrokdError(error, "network")) return error;
+  if (isFullQueue(error)) {
+    return new NgrokdError(
+      "timeout",
+      `The daemon on "${path}" accepts no connection: its queue has been full for ${longestFullMs / 1000} s`,
+      {
+        cause: error,
+        hint:
+          "it is stopped or hangs: see its log, and end it if this continues; " +
+          "`ss -xlp` names its process",
+      },
+    );
+  }
+  return new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
+    cause: error,
+    hint:
+      "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+      "or name its socket with --socket or NGROKD_SOCKET",
+  });
 }
 
 /** The advice for this user. Bun's os.userInfo() knows no name without USER. */

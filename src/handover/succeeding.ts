@@ -1,5 +1,6 @@
 import { replySchema } from "../control/protocol.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
+import { dialWithRoom } from "../net/full-queue.ts";
 import type { Conn, Net } from "../net/types.ts";
 import type { Held } from "./handover.ts";
 import { linesOf, writeLine } from "./json-lines.ts";
@@ -46,7 +47,8 @@ const patienceMs = 20_000;
 export async function succeed(net: Net, invitation: Invitation): Promise<Heritage> {
   requireSameProtocol(invitation.protocol, "The running daemon");
   const { socket, token } = invitation;
-  const conn = await net.dial({ path: socket }, { signal: AbortSignal.timeout(patienceMs) });
+  const signal = AbortSignal.timeout(patienceMs);
+  const conn = await dialWithRoom(() => net.dial({ path: socket }, { signal }), signal);
   const args = [String(protocolVersion), token];
   await writeLine(conn, { command: takeOverCommand, args });
   const lines = linesOf(conn);

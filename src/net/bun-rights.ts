@@ -77,8 +77,13 @@ export async function receiveDescriptors(
   const received: number[] = [];
   try {
     const address = socketAddress(path);
-    if (calls.connect(socket, address, address.length) !== 0)
-      throw failed(`Cannot connect to "${path}": ${errnoName(errnoNow())}`);
+    while (calls.connect(socket, address, address.length) !== 0) {
+      const errno = errnoName(errnoNow());
+      // The listener's queue is full.
+      if (errno !== "EAGAIN") throw failed(`Cannot connect to "${path}": ${errno}`);
+      await sleep(pauseMs);
+      signal.throwIfAborted();
+    }
     const bytes = new TextEncoder().encode(request);
     const errno = sendMessage(calls, socket, { bytes, descriptors: [] }, dontWait);
     if (errno !== undefined) throw failed(`Cannot ask "${path}" for descriptors: ${errno}`);

@@ -25,6 +25,7 @@ import type { Conn } from "../../src/net/types.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
+import { crowd, stoppedDaemon } from "../support/stopped-daemon.ts";
 import { anyText } from "../support/texts.ts";
 
 describe("a request on the control socket", () => {
@@ -593,7 +594,7 @@ describe.if(process.platform === "linux")(
       const error = await failure(askDaemon(net, path, { command: "status" }));
       expect({ code: error.code, message: error.message }).toEqual({
         code: "timeout",
-        message: `The daemon on "${path}" accepts no connection: its queue is full`,
+        message: `The daemon on "${path}" accepts no connection: its queue has been full for 5 s`,
       });
       const refused = await failure(started({ path }));
       expect({ code: refused.code, message: refused.message }).toEqual({
@@ -615,6 +616,28 @@ describe.if(process.platform === "linux")(
         `info Took over the control socket "${path}" of a daemon that has ended`,
       ]);
       await server.stop();
+    }, 60_000);
+
+    test("answers each client that waits for room, once it goes on", async () => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "s");
+      await using daemon = await stoppedDaemon(path);
+      await crowd(path);
+      const asked = Promise.all(
+        Array.from({ length: 20 }, () => askDaemon(net, path, { command: "status" })),
+      );
+      await later(100);
+      daemon.goOn();
+      expect(await asked).toEqual(Array.from({ length: 20 }, () => ({ pid: daemon.pid })));
+    }, 60_000);
+
+    test("is not waited for longer than the request may take", async () => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "s");
+      await using _ = await stoppedDaemon(path);
+      await crowd(path);
+      const error = await failure(askDaemon(net, path, { command: "status" }, { timeoutMs: 100 }));
+      expect(error.message).toBe(`No answer from the daemon on "${path}" within 0.1 s`);
     }, 60_000);
   },
 );
@@ -761,34 +784,6 @@ async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
       await folder[Symbol.asyncDispose]();
     },
   };
-}
-
-/** A control server in a separate process, which is stopped when it listens. */
-async function stoppedDaemon(path: string) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dirname, "stopped.child.ts"), path], {
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const { value } = await child.stdout.getReader().read();
-  expect(new TextDecoder().decode(value)).toBe("listening\n");
-  const kill = async (): Promise<void> => {
-    child.kill("SIGKILL");
-    await child.exited;
-  };
-  child.kill("SIGSTOP");
-  return { kill, [Symbol.asyncDispose]: kill };
-}
-
-/**
- * Dials until the queue is full. Closed connections keep their places in it.
- */
-async function crowd(path: string): Promise<void> {
-  for (let i = 0; i < 10_000; i += 1) {
-    const conn = await net.dial({ path }).catch((error: unknown) => error as NgrokdError);
-    if (conn instanceof NgrokdError) return expect(conn.details.errno).toBe("EAGAIN");
-    conn.close();
-  }
-  throw new Error("there is always room");
 }
 
 /** A dead socket: no process listens on it. */

@@ -12,10 +12,13 @@ import {
   takeOverCommand,
 } from "../../src/handover/protocol.ts";
 import { type Heritage, succeed } from "../../src/handover/succeeding.ts";
+import { reasonOf } from "../../src/model/error.ts";
 import { createMeter } from "../../src/model/meter.ts";
 import { createBunNet } from "../../src/net/bun.ts";
 import type { Conn } from "../../src/net/types.ts";
+import { later } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
+import { crowd, stoppedDaemon } from "../support/stopped-daemon.ts";
 
 const net = createBunNet();
 const folder = mkdtempSync(join(tmpdir(), "handover-"));
@@ -168,6 +171,33 @@ describe("a handover", () => {
     expect(old.said).toEqual(["released"]);
     old.close();
   });
+
+  test.if(process.platform === "linux")(
+    "waits for room in the queue of a busy daemon's socket",
+    async () => {
+      const path = join(folder, "busy.sock");
+      await using daemon = await stoppedDaemon(path);
+      await crowd(path);
+      const invitation = {
+        protocol: protocolVersion,
+        way: "beside",
+        token: "t",
+        socket: path,
+      } as const;
+      const heritage = succeed(net, invitation).catch(reasonOf);
+      const descriptors = net.receiveDescriptors(
+        path,
+        '{"command":"status"}\n',
+        AbortSignal.timeout(30_000),
+      );
+      await later(100);
+      daemon.goOn();
+      // It answers both, although it has nothing to pass on.
+      expect(await heritage).toBe("Cannot understand the running daemon");
+      expect(await descriptors).toEqual([]);
+    },
+    60_000,
+  );
 
   test("is one at a time", async () => {
     const old = await leaving(() => undefined, { patienceMs: 100 });

@@ -1,10 +1,10 @@
 /**
- * A control server for control.test.ts, in a process that can be stopped. It
- * prints a line when it listens on the given path.
+ * A control server in a process that can be stopped. It prints a line when it
+ * listens on the given path.
  */
 import { startControlServer } from "../../src/control/server.ts";
-import { net } from "../support/conns.ts";
-import { memoryLog } from "../support/memory-log.ts";
+import { net } from "./conns.ts";
+import { memoryLog } from "./memory-log.ts";
 
 const [path = ""] = process.argv.slice(2);
 await startControlServer({

@@ -1,0 +1,31 @@
+/** A listener whose queue of connections is full, as that of a busy daemon. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Signal, throwIfAborted } from "../model/abort.ts";
+import { isNgrokdError } from "../model/error.ts";
+import type { Conn } from "./types.ts";
+
+/**
+ * Runs the dial of a unix socket, and again while the listener's queue is full:
+ * so connect(2) waits on a descriptor that blocks. Rejects as the dial does if
+ * there was no room for {@link longestFullMs}, and with the signal's reason.
+ */
+export async function dialWithRoom(dial: () => Promise<Conn>, signal: Signal): Promise<Conn> {
+  const end = performance.now() + longestFullMs;
+  for (;;) {
+    try {
+      return await dial();
+    } catch (error) {
+      if (!isFullQueue(error) || performance.now() >= end) throw error;
+      await sleep(pauseMs);
+      throwIfAborted(signal);
+    }
+  }
+}
+
+/** A listener whose queue is full for so long hangs, or is stopped. */
+export const longestFullMs = 5000;
+const pauseMs = 20;
+
+/** Whether a dial failed since the listener's queue is full. */
+export const isFullQueue = (error: unknown): boolean =>
+  isNgrokdError(error, "network") && error.details.errno === "EAGAIN";
