@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { configFor, startCloud } from "../support/cloud.ts";
 import { binary, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
@@ -97,10 +97,15 @@ stories("the log", () => {
     } while (!Bun.deepEquals(readers, listed()));
     const rss = (): number =>
       Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+    const connected = (): Promise<Socket | undefined> =>
+      new Promise((settle) => {
+        const socket = connect(defaultSocket);
+        socket.on("error", () => undefined);
+        socket.once("connect", () => settle(socket)).once("close", () => settle(undefined));
+      });
     const left = async (): Promise<void> => {
-      const socket = connect(defaultSocket);
-      socket.on("error", () => undefined);
-      await new Promise((settled) => socket.once("connect", settled).once("close", settled));
+      // The daemon's queue may be full, so a connection may be refused.
+      const socket = await until("there is room for a client", connected);
       socket.write("{");
       socket.destroy();
     };
