@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { onOwnMachine, whyNot } from "./machine.ts";
 
 /**
@@ -34,6 +34,7 @@ export function freshMachine(): void {
   const temporary = readdirSync("/run/tmp").map((name) => `/run/tmp/${name}`);
   for (const path of [...ours, ...temporary]) rmSync(path, { recursive: true, force: true });
   writeFileSync("/etc/hosts", foreignHosts);
+  chmodSync("/etc/hosts", 0o644);
   writeFileSync("/etc/nsswitch.conf", nameSources);
 }
 
