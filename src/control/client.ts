@@ -100,7 +100,7 @@ async function readLine(conn: Conn): Promise<{ line: string; rest: Uint8Array }>
 
 async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> {
   try {
-    return await dialWithRoom(() => net.dial({ path }, { signal }), signal);
+    return await dialWithRoom(() => net.dial({ path }, { signal }));
   } catch (error) {
     throw await dialFailed(path, error);
   }

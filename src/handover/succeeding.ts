@@ -48,7 +48,7 @@ export async function succeed(net: Net, invitation: Invitation): Promise<Heritag
   requireSameProtocol(invitation.protocol, "The running daemon");
   const { socket, token } = invitation;
   const signal = AbortSignal.timeout(patienceMs);
-  const conn = await dialWithRoom(() => net.dial({ path: socket }, { signal }), signal);
+  const conn = await dialWithRoom(() => net.dial({ path: socket }, { signal }));
   const args = [String(protocolVersion), token];
   await writeLine(conn, { command: takeOverCommand, args });
   const lines = linesOf(conn);

@@ -1,15 +1,14 @@
 /** A listener whose queue of connections is full, as that of a busy daemon. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Signal, throwIfAborted } from "../model/abort.ts";
 import { isNgrokdError } from "../model/error.ts";
 import type { Conn } from "./types.ts";
 
 /**
  * Runs the dial of a unix socket, and again while the listener's queue is full:
- * so connect(2) waits on a descriptor that blocks. Rejects as the dial does if
- * there was no room for {@link longestFullMs}, and with the signal's reason.
+ * so connect(2) waits on a descriptor that blocks. Rejects as the dial does,
+ * and if there was no room for {@link longestFullMs}.
  */
-export async function dialWithRoom(dial: () => Promise<Conn>, signal: Signal): Promise<Conn> {
+export async function dialWithRoom(dial: () => Promise<Conn>): Promise<Conn> {
   const end = performance.now() + longestFullMs;
   for (;;) {
     try {
@@ -17,15 +16,17 @@ export async function dialWithRoom(dial: () => Promise<Conn>, signal: Signal): P
     } catch (error) {
       if (!isFullQueue(error) || performance.now() >= end) throw error;
       await sleep(pauseMs);
-      throwIfAborted(signal);
     }
   }
 }
 
-/** A listener whose queue is full for so long hangs, or is stopped. */
-export const longestFullMs = 5000;
+/**
+ * A listener whose queue is full for so long hangs, or is stopped. Shorter than
+ * the deadlines of requests, whose errors do not name the queue.
+ */
+export const longestFullMs = 3000;
 const pauseMs = 20;
 
-/** Whether a dial failed since the listener's queue is full. */
+/** Whether a dial failed because the listener's queue is full. */
 export const isFullQueue = (error: unknown): boolean =>
   isNgrokdError(error, "network") && error.details.errno === "EAGAIN";

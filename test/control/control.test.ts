@@ -24,8 +24,8 @@ import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
+import { crowdedDaemon } from "../support/crowded-daemon.ts";
 import { memoryLog } from "../support/memory-log.ts";
-import { crowd, stoppedDaemon } from "../support/stopped-daemon.ts";
 import { anyText } from "../support/texts.ts";
 
 describe("a request on the control socket", () => {
@@ -582,8 +582,7 @@ describe.if(process.platform === "linux")(
     test("is alive by every name of its socket, and is not taken over, until it dies", async () => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
-      await using daemon = await stoppedDaemon(path);
-      await crowd(path);
+      await using daemon = await crowdedDaemon(path);
       const turn = join(folder.path, "t.turn");
       await mkdir(turn);
       await link(path, join(turn, "0badcafe"));
@@ -594,7 +593,7 @@ describe.if(process.platform === "linux")(
       const error = await failure(askDaemon(net, path, { command: "status" }));
       expect({ code: error.code, message: error.message }).toEqual({
         code: "timeout",
-        message: `The daemon on "${path}" accepts no connection: its queue has been full for 5 s`,
+        message: `The daemon on "${path}" accepts no connection: its queue has been full for 3 s`,
       });
       const refused = await failure(started({ path }));
       expect({ code: refused.code, message: refused.message }).toEqual({
@@ -621,8 +620,7 @@ describe.if(process.platform === "linux")(
     test("answers each client that waits for room, once it goes on", async () => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
-      await using daemon = await stoppedDaemon(path);
-      await crowd(path);
+      await using daemon = await crowdedDaemon(path);
       const asked = Promise.all(
         Array.from({ length: 20 }, () => askDaemon(net, path, { command: "status" })),
       );
@@ -634,8 +632,7 @@ describe.if(process.platform === "linux")(
     test("is not waited for longer than the request may take", async () => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
-      await using _ = await stoppedDaemon(path);
-      await crowd(path);
+      await using _ = await crowdedDaemon(path);
       const error = await failure(askDaemon(net, path, { command: "status" }, { timeoutMs: 100 }));
       expect(error.message).toBe(`No answer from the daemon on "${path}" within 0.1 s`);
     }, 60_000);

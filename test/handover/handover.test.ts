@@ -17,8 +17,8 @@ import { createMeter } from "../../src/model/meter.ts";
 import { createBunNet } from "../../src/net/bun.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { later } from "../support/conns.ts";
+import { crowdedDaemon } from "../support/crowded-daemon.ts";
 import { memoryLog } from "../support/memory-log.ts";
-import { crowd, stoppedDaemon } from "../support/stopped-daemon.ts";
 
 const net = createBunNet();
 const folder = mkdtempSync(join(tmpdir(), "handover-"));
@@ -176,8 +176,7 @@ describe("a handover", () => {
     "waits for room in the queue of a busy daemon's socket",
     async () => {
       const path = join(folder, "busy.sock");
-      await using daemon = await stoppedDaemon(path);
-      await crowd(path);
+      await using daemon = await crowdedDaemon(path);
       const invitation = {
         protocol: protocolVersion,
         way: "beside",

@@ -4,10 +4,13 @@ import { join } from "node:path";
 import { NgrokdError } from "../../src/model/error.ts";
 import { net } from "./conns.ts";
 
-/** A control server in a separate process, which is stopped when it listens. */
-export async function stoppedDaemon(path: string) {
+/**
+ * A control server in a separate process that is stopped, with a full queue of
+ * connections.
+ */
+export async function crowdedDaemon(path: string) {
   const child = Bun.spawn(
-    [process.execPath, join(import.meta.dirname, "stopped-daemon.child.ts"), path],
+    [process.execPath, join(import.meta.dirname, "crowded-daemon.child.ts"), path],
     {
       stdout: "pipe",
       stderr: "inherit",
@@ -20,6 +23,7 @@ export async function stoppedDaemon(path: string) {
     await child.exited;
   };
   child.kill("SIGSTOP");
+  await crowd(path);
   return {
     pid: child.pid,
     goOn: () => child.kill("SIGCONT"),
@@ -31,7 +35,7 @@ export async function stoppedDaemon(path: string) {
 /**
  * Dials until the queue is full. Closed connections keep their places in it.
  */
-export async function crowd(path: string): Promise<void> {
+async function crowd(path: string): Promise<void> {
   for (let i = 0; i < 10_000; i += 1) {
     const conn = await net.dial({ path }).catch((error: unknown) => error as NgrokdError);
     if (conn instanceof NgrokdError) return expect(conn.details.errno).toBe("EAGAIN");
