@@ -33,7 +33,7 @@ export interface ReplyHead {
  */
 export function readRequest(text: string): RequestHead | string {
   const [first = "", ...lines] = text.split("\r\n");
-  if (first === "PRI * HTTP/2.0") return "it is HTTP/2";
+  if (first === "PRI * HTTP/2.0") return isHttp2;
   const line = requestLine.exec(first);
   if (line === null) return "the first line of a request is not valid";
   const [, method = "", target = "", version = ""] = line;
@@ -74,6 +74,9 @@ export function replyFraming(
   const framing = framingOf(fields);
   return typeof framing === "string" ? `a reply has ${framing}` : (framing ?? untilClose);
 }
+
+/** The reason that ends the reading of a connection with HTTP/2. */
+export const isHttp2 = "it is HTTP/2";
 
 export const noBody: Framing = { kind: "length", n: 0 };
 const untilClose: Framing = { kind: "close" };

@@ -3,6 +3,7 @@ import type { Budget } from "./budget.ts";
 import type { Exchange, ExchangeEnd, Field, Message, Reply } from "./exchange.ts";
 import {
   type Framing,
+  isHttp2,
   noBody,
   type RawField,
   type RequestHead,
@@ -82,8 +83,8 @@ class ExchangeReader implements Reader {
       body: (bytes: Uint8Array) => this.waiting[0]?.reply?.part.add(bytes),
       end: () => this.replyEnd(),
     };
-    this.requests = new Scanner(requests, isRequestStart, budget);
-    this.replies = new Scanner(replies, isReplyStart, budget);
+    this.requests = new Scanner(requests, requestStart, budget);
+    this.replies = new Scanner(replies, replyStart, budget);
   }
 
   up(bytes: Uint8Array): void {
@@ -342,10 +343,21 @@ const cutReply = "the connection ended before the end of the reply";
 const cutRequest = "the connection ended before the end of the request";
 
 /** A method has a few letters, and then there is a space. */
-const isRequestStart = (text: string): boolean => /^[!#$%&'*+\-.^_`|~\w]{0,32}(?:$| )/.test(text);
+const requestStart = (text: string): string | undefined =>
+  /^[!#$%&'*+\-.^_`|~\w]{0,32}(?:$| )/.test(text) ? undefined : notHttp;
 
-const isReplyStart = (text: string): boolean =>
-  text.startsWith("HTTP/1.") || "HTTP/1.".startsWith(text);
+/** A server of HTTP/2 need not wait for the client's first bytes. */
+function replyStart(text: string): string | undefined {
+  if (text.startsWith("HTTP/1.") || "HTTP/1.".startsWith(text)) return undefined;
+  if (!settingsFrame.test(text + anySettings.slice(text.length))) return notHttp;
+  return text.length < anySettings.length ? undefined : isHttp2;
+}
+
+const notHttp = "it is not HTTP";
+
+/** The first frame of a server: its length, type and stream (RFC 9113, 3.4). */
+const settingsFrame = /^\0[\0-@].\x04\0{5}/s;
+const anySettings = "\0\0\0\x04\0\0\0\0\0";
 
 function nextProtocol({ method }: Draft["head"], fields: readonly RawField[]): string {
   if (method === "CONNECT") return "a tunnel";

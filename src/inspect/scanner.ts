@@ -15,10 +15,10 @@ export interface Messages {
 }
 
 /**
- * Whether the first bytes of a message may be these. It must be true for each
- * head that is understood.
+ * The reason if a message cannot begin with these bytes. It must be undefined
+ * for each head that is understood.
  */
-export type Beginning = (text: string) => boolean;
+export type Beginning = (text: string) => string | undefined;
 
 /** Where the next byte belongs. */
 type Place =
@@ -108,12 +108,10 @@ export class Scanner {
     if (this.gathered.length === 0 && (bytes[0] === 0x0d || bytes[0] === 0x0a)) return 1;
     const found = this.gathered.until("\r\n\r\n", bytes, longestHead);
     if (typeof found === "string") return `a head is ${found}`;
-    if (found.text === undefined)
-      return this.beginning(this.gathered.start(40)) ? found.used : "it is not HTTP";
+    if (found.text === undefined) return this.beginning(this.gathered.start(40)) ?? found.used;
     const { text, used } = found;
     const framing = this.messages.head(text.slice(0, -4), text.length);
-    if (typeof framing === "string")
-      return this.beginning(text.slice(0, 40)) ? framing : "it is not HTTP";
+    if (typeof framing === "string") return this.beginning(text.slice(0, 40)) ?? framing;
     if (framing.kind === "length" && framing.n === 0) this.ended();
     else if (framing.kind === "length") this.place = { kind: "length", left: framing.n };
     else this.place = framing.kind === "chunked" ? atChunkLine : { kind: framing.kind };

@@ -164,6 +164,24 @@ const cases: readonly [string, Said[], "whole" | "cut" | "goes on", string[]][] 
     ["  - unread, 0 up, - down: it is HTTP/2"],
   ],
   [
+    "HTTP/2 whose server is first",
+    [down("\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80"), up("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")],
+    "whole",
+    ["  - unread, 0 up, - down: it is HTTP/2"],
+  ],
+  [
+    "HTTP/2 whose server is first, byte by byte",
+    [..."\0\0\x12\x04\0\0\0\0\0\0\x03"].map((byte) => down(byte)),
+    "whole",
+    ["  - unread, 0 up, - down: it is HTTP/2"],
+  ],
+  [
+    "a server that is first and begins almost as with HTTP/2",
+    [down("\0\0\x12\x04\0"), down("\0\0\0\x01")],
+    "whole",
+    ["  - unread, 0 up, - down: it is not HTTP"],
+  ],
+  [
     "TLS in one line",
     [up("\x16\x03\x01\x02\0\x01")],
     "whole",
