@@ -6,7 +6,7 @@ import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
 import { hostsOrder, servicesIn } from "../machine/resolver/way.ts";
-import { NgrokdError } from "../model/error.ts";
+import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { isSameIpv6 } from "../model/ip.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
@@ -109,6 +109,8 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
     const text = `"${hosts.value.path}", which the daemon keeps, gives "${name}" ${ip}`;
     return { ...ok(check, text), fix: useAddress };
   }
+  if (!resolved.ok && isNgrokdError(resolved.error, "timeout"))
+    return failure(check, reasonOf(resolved.error), slowResolver);
   const partly = isOurs(addresses[0]);
   const leads = partly
     ? `"${name}" leads to ${ip}, and to ${addresses.filter((one) => !isOurs(one)).join(", ")} for some programs`
@@ -156,6 +158,9 @@ const isAddressOf = ({ ip, ip6 }: NameFacts, address: string | undefined): boole
 export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;
 
 const askServer = "`ngrokd status` says why this machine's resolver does not ask the DNS server";
+
+const slowResolver =
+  "try again; if this stays, `getent ahosts NAME` shows how long this machine's resolver takes";
 
 const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
 

@@ -24,7 +24,7 @@ import { holdersOf } from "../../src/net/socket-holders.ts";
 import { marked, plain } from "../cli/support.ts";
 
 const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });
-const failed: Attempt<never> = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
+const failed = { ok: false as const, error: new NgrokdError("network", "no"), tookMs: 1 };
 
 const section = "# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n";
 
@@ -51,12 +51,15 @@ describe("judgeName", () => {
     order: string | undefined = "files dns",
     path = "/etc/hosts",
   ): Attempt<HostsFacts> => done({ path, names: hostsLines(text), order });
-  const judged = (addresses: string[] | undefined, facts: Attempt<HostsFacts>): string => {
-    const answer = addresses === undefined ? failed : done(addresses);
+  const judged = (
+    addresses: string[] | undefined,
+    facts: Attempt<HostsFacts>,
+    error: unknown = failed.error,
+  ): string => {
     const { level, text, fix } = judgeName("name", {
       name: "a.demo",
       ip: "127.0.0.2",
-      resolved: answer,
+      resolved: addresses === undefined ? { ...failed, error } : done(addresses),
       hosts: facts,
     });
     return `${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
@@ -79,6 +82,12 @@ describe("judgeName", () => {
       'failure: "a.demo" does not resolve, and "/etc/hosts" does not name it → `ngrokd refresh`',
     );
     expect(judged(undefined, failed)).toStartWith('failure: "a.demo" does not resolve → ');
+  });
+  test("says that the resolver does not answer, and blames nothing else", () => {
+    const late = new NgrokdError("timeout", 'Cannot look up "a.demo": no answer within 3 s');
+    expect(judged(undefined, hosts(section), late)).toBe(
+      'failure: Cannot look up "a.demo": no answer within 3 s → try again; if this stays, `getent ahosts NAME` shows how long this machine\'s resolver takes',
+    );
   });
   test("takes a hosts file that the resolver does not read for a choice, and no fault", () => {
     const own = hosts(section, "files", "/tmp/h");

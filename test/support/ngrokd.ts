@@ -47,7 +47,9 @@ export async function ngrokd(words: string, options: RunOptions = {}): Promise<R
 
 /** Whether a step of doctor or why has missed its deadline. */
 export const missedDeadline = (text: string): boolean =>
-  /(?:no|not) answer within [\d.]+ s/.test(text.replaceAll(/\s+/g, " "));
+  /(?:no|not) answer(?: from the daemon on "\S+")? within [\d.]+ s/i.test(
+    text.replaceAll(/\s+/g, " "),
+  );
 
 /**
  * Runs doctor or why, again if a step has missed its deadline. On a busy
