@@ -146,8 +146,9 @@ stories("an ingress that shows a CA with a published fingerprint", () => {
     await daemon.becomes("hello.demo", "listening");
     expect(await curl()).toMatchObject({ out: "hello", code: 0 });
     expect(new X509Certificate(readFileSync(file)).fingerprint256).toBe(fingerprint);
-    const told = daemon.lines().filter(({ message }) => message.includes("has shown a CA"));
-    expect(told).toHaveLength(1);
+    const told = () => daemon.lines().filter(({ message }) => message.includes("has shown a CA"));
+    await until("the log says so", () => told().length > 0);
+    expect(told()).toHaveLength(1);
     expect((await daemon.status()).warnings).toEqual([]);
     await daemon.stop();
   });
