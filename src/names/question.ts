@@ -20,6 +20,8 @@ export type Ask = (name: string, servers: readonly string[]) => Promise<Answer>;
 /** For one server: a datagram may be lost, so it is sent once more. */
 const againMs = 400;
 const giveUpMs = 1000;
+/** If the process stood still, the reply may wait in the socket. */
+const lookAgainMs = 1;
 
 /**
  * Asks one server after the other, as the system's resolver does. Not
@@ -56,7 +58,7 @@ async function askFor(type: "A" | "AAAA", name: string, server: string): Promise
   });
   const { promise, resolve } = Promise.withResolvers<Answer>();
   const silent = (): void => resolve({ kind: "silent" });
-  const timers = [setTimeout(silent, giveUpMs)];
+  const timers = [setTimeout(() => void timers.push(setTimeout(silent, lookAgainMs)), giveUpMs)];
   let socket: Socket | undefined;
   try {
     const open = createSocket(host.includes(":") ? "udp6" : "udp4");

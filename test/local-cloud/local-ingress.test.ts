@@ -374,6 +374,7 @@ describe("the ingress's faults before its response", () => {
     const silent = open();
     expect(await Promise.race([silent, Bun.sleep(60)])).toBeUndefined();
     silent.catch(() => "ends with the test");
+    await until("the first connection has the fault", () => cloud.faults.list().length === 0);
     await works(open);
   });
 });
