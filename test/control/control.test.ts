@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { once } from "node:events";
 import {
   chmod,
   link,
@@ -21,7 +22,7 @@ import {
   startControlServer,
 } from "../../src/control/server.ts";
 import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
-import type { Conn } from "../../src/net/types.ts";
+import type { Conn, Net } from "../../src/net/types.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { crowdedDaemon } from "../support/crowded-daemon.ts";
@@ -638,6 +639,24 @@ describe.if(process.platform === "linux")(
     }, 60_000);
   },
 );
+
+describe("isAlive", () => {
+  test("looks again after a timeout, since the system answers at once", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "stale");
+    await stale(path);
+    let looks = 0;
+    const late: Net = {
+      ...net,
+      async dial(target, options) {
+        looks += 1;
+        if (looks === 1) await once(options?.signal as AbortSignal, "abort");
+        return await net.dial(target, options);
+      },
+    };
+    expect({ alive: await isAlive(late, path), looks }).toEqual({ alive: false, looks: 2 });
+  });
+});
 
 describe("askDaemon", () => {
   test.each(["missing", "stale"])(
