@@ -39,17 +39,11 @@ stories("a machine whose network has IPv6 only", () => {
     expect([ip, ...(ip6 === "" ? [] : [ip6.slice(0, 2)])]).toEqual(names);
     await until("a connection is ready", async () => (await daemon.status()).pool.ready > 0);
     for (const at of [ip, ip6].filter((text) => text !== "")) expect(await said(at)).toBe("hello");
-    const ways = await run([
-      "ip",
-      "netns",
-      "exec",
-      "six",
-      "ss",
-      "-Htn",
-      "dport",
-      `= :${ingressPort}`,
-    ]);
-    expect(ways.out).toContain(`[${outside}]:${ingressPort}`);
+    await until("a ready connection goes there", async () => {
+      const connections = ["ss", "-Htn", "dport", `= :${ingressPort}`];
+      const { out } = await run(["ip", "netns", "exec", "six", ...connections]);
+      return out.includes(`[${outside}]:${ingressPort}`);
+    });
     expect((await daemon.status()).phase).toBe("serving");
     expect(await daemon.stop()).toBe(0);
     await cloud.stop();

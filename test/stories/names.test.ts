@@ -23,7 +23,7 @@ const section = (): string[] => {
 
 /** The output of a command, without its line ends. */
 const said = async (words: string): Promise<string> =>
-  (await ngrokd(words)).out.replaceAll(/\s+/g, " ");
+  (await examine(words)).out.replaceAll(/\s+/g, " ");
 
 /** Takes these settings over. */
 const settle = async (names: object): Promise<void> => {

@@ -58,6 +58,7 @@ stories("profiles: several accounts in one daemon", () => {
     daemon = await serve();
     await daemon.becomes("mine.demo", "listening");
     await daemon.becomes("theirs.demo", "listening");
+    await until("both have polled", async () => (await daemon.status()).phase === "serving");
   });
 
   test("both are served, each with its own operator, key and folder", async () => {

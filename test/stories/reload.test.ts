@@ -203,7 +203,9 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     const before = verdicts().length;
     const wrong =
       "bound_endpoints:\n  poll_interval: 1\nserver:\n  log_level: loud\nforward: { open_timeout: 3 }\n";
-    writeFileSync(defaultConfig, wrong);
+    // At once, since the daemon may see the empty file of a slow write.
+    writeFileSync(`${defaultConfig}.new`, wrong, { mode: 0o600 });
+    renameSync(`${defaultConfig}.new`, defaultConfig);
     const place = `${defaultConfig}:4:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     const warning = await until("status warns", async () => (await daemon.status()).warnings[0]);
     expect(warning).toBe(
