@@ -12,6 +12,7 @@ import {
 import { realFile } from "../../files/real-file.ts";
 import { forgetChange, recordChange, recordFile } from "../../journal/journal.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
+import { carryTail } from "../hosts/tail.ts";
 import { hasLink, usualPlaces } from "./facts.ts";
 import { withoutServer, withServer } from "./resolv-conf.ts";
 import {
@@ -222,7 +223,8 @@ export async function editResolvConf(
     await before();
     const same = (): boolean => textNow(path, "latin1") === text;
     try {
-      await replace(path, Buffer.from(edited.value, "latin1"), same);
+      const content = Buffer.from(edited.value, "latin1");
+      await replace(path, { content, old: bytes ?? Buffer.alloc(0), same });
       return true;
     } catch (error) {
       if (attempt === 2 || same()) throw error;
@@ -230,16 +232,29 @@ export async function editResolvConf(
   }
 }
 
-async function replace(path: string, content: Buffer, same: () => boolean): Promise<void> {
-  const rename = isMount(path) ? {} : { rename: renameIf(same) };
+/**
+ * `old` is the known content. A program that has opened the file before, and
+ * perhaps emptied it, writes to it even later.
+ */
+async function replace(
+  path: string,
+  { content, old, same }: { content: Buffer; old: Buffer; same: () => boolean },
+): Promise<void> {
+  const isReplaced = !isMount(path);
+  const rename = isReplaced ? { rename: renameIf(same) } : {};
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const replaced = isReplaced ? await open(path, flags).catch(() => undefined) : undefined;
   try {
     await writeFileAtomic(path, content, { mode: await modeOf(path), ...rename });
+    if (replaced !== undefined) await carryTail(replaced, old.length, path);
   } catch (error) {
     // The service may not make files in /etc, and may write those there are.
     if (!isNgrokdError(error, "permission") || !same()) throw error;
     await overwrite(path, content).catch(() => {
       throw error;
     });
+  } finally {
+    await replaced?.close();
   }
 }
 

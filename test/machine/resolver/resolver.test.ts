@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -10,9 +12,11 @@ import {
   symlinkSync,
   unlinkSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { readJournal, recordChange } from "../../../src/journal/journal.ts";
 import { folderKeeper } from "../../../src/machine/resolver/keepers.ts";
 import { createResolver } from "../../../src/machine/resolver/resolver.ts";
@@ -160,6 +164,23 @@ describe("the resolver, by resolv.conf,", () => {
     expect(log.lines.join("\n")).toContain(
       "Took back what an earlier run had set: /etc/resolv.conf",
     );
+  });
+
+  test("keeps the text of a writer that pauses after it has emptied the file", async () => {
+    const { folder, make, text, at } = await staged();
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    const writer = openSync(at("resolv.conf"), "w");
+    const { ino } = statSync(at("resolv.conf"));
+    const guarded = resolver.guard();
+    while (statSync(at("resolv.conf")).ino === ino) await sleep(1);
+    writeSync(writer, `${before}# newer\n`);
+    closeSync(writer);
+    expect(await guarded).toBe(true);
+    expect(text()).toBe(`${section}${before}# newer\n`);
+    await resolver.want(undefined);
+    expect(text()).toBe(`${before}# newer\n`);
   });
 
   test("takes over what a killed run has left, and does not write the file", async () => {
