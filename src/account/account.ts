@@ -69,7 +69,8 @@ export interface AccountDeps {
 export interface PassHooks {
   /** If it rejects, the pass has failed without a poll. */
   readonly before: () => Promise<void>;
-  readonly after: (pass: EndedPass) => void;
+  /** The next pass waits for it. Must not reject. */
+  readonly after: (pass: EndedPass) => Promise<void>;
 }
 
 export interface EndedPass {
@@ -174,7 +175,7 @@ async function onePass({
   );
   progress.end();
   const tookMs = Math.round(performance.now() - begin);
-  hooks.after({ result, tookMs, isStopping: signal.aborted });
+  await hooks.after({ result, tookMs, isStopping: signal.aborted });
   return result;
 }
 
@@ -203,7 +204,7 @@ async function resume(
     await hooks.before();
     const reconciled = await serve(lastList.endpoints);
     const tookMs = Math.round(performance.now() - begin);
-    hooks.after({ result: { kind: "resumed", reconciled }, tookMs, isStopping: false });
+    await hooks.after({ result: { kind: "resumed", reconciled }, tookMs, isStopping: false });
   } catch (error) {
     log.debug(`Cannot serve the endpoints of the last run: ${reasonOf(error)}`);
   }

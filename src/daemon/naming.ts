@@ -24,7 +24,8 @@ export interface Naming {
   forget(host: Hostname): void;
   /**
    * Makes server and resolver as the configuration and the names say. Called at
-   * every pass and after a change of the configuration. Never rejects.
+   * every pass and after a change of the configuration. Whether programs find
+   * the names is checked later. Never rejects.
    */
   settle(): Promise<void>;
   /** Puts the resolver's settings back if they are gone. Never rejects. */
@@ -63,7 +64,17 @@ export function createNaming(deps: NamingDeps): Naming {
     stopped: false,
   };
   const inTurn = createSerial();
-  const settle = (): Promise<void> => inTurn(() => settleNow(state));
+  // The answer to a check can take seconds, and only warnings wait for it.
+  const checkInTurn = createSerial();
+  let isCheckDue = false;
+  const checkLater = (): void => {
+    if (isCheckDue) return;
+    isCheckDue = true;
+    void checkInTurn(async () => {
+      isCheckDue = false;
+      await check(state);
+    });
+  };
   return {
     show(shown) {
       state.zones = zonesOf(shown, state.ground());
@@ -73,14 +84,15 @@ export function createNaming(deps: NamingDeps): Naming {
       for (const ip of names.get(host) ?? []) pointers.delete(ip);
       names.delete(host);
     },
-    settle,
+    settle: () =>
+      inTurn(async () => {
+        if (await settleNow(state)) checkLater();
+      }),
     guard: () =>
       inTurn(async () => {
-        if (state.server !== undefined && (await state.resolver.guard())) await check(state);
+        if (state.server !== undefined && (await state.resolver.guard())) checkLater();
       }),
-    moved() {
-      void inTurn(() => check(state));
-    },
+    moved: checkLater,
     stop: () =>
       inTurn(async () => {
         state.stopped = true;
@@ -145,15 +157,16 @@ function zonesOf({ names, asked, zones }: Shown, ground: Ground): OpenZones {
   };
 }
 
-async function settleNow(state: State): Promise<void> {
+/** Returns whether the way of a question is to be checked. */
+async function settleNow(state: State): Promise<boolean> {
   const { resolver, zones, config } = state;
   const { enabled } = config().dns;
-  if (state.stopped) return;
+  if (state.stopped) return false;
   if (!enabled) {
     await resolver.want(undefined);
     closeServer(state);
     state.trouble = "";
-    return;
+    return false;
   }
   await listen(state);
   const { server } = state;
@@ -164,8 +177,9 @@ async function settleNow(state: State): Promise<void> {
   );
   const basis = [server?.at, zones.wildcards.join(" "), resolver.way.kind].join("\n");
   // A trouble may be over, for example if a person has removed its cause.
-  if (changed || basis !== state.checked || state.canary.trouble !== "") await check(state);
+  const isDue = changed || basis !== state.checked || state.canary.trouble !== "";
   state.checked = basis;
+  return isDue;
 }
 
 /** A port that is taken never ends the daemon: the next pass tries again. */
@@ -234,12 +248,14 @@ const serversOf = (texts: readonly string[], self: string): HostPort[] =>
   });
 
 /** Asks the machine's own resolver for a name that only we know. */
-async function check({ server, zones, canary, resolver, log, stopped }: State): Promise<void> {
+async function check(state: State): Promise<void> {
+  const { server, zones, canary, resolver, log } = state;
   const [zone] = zones.wildcards;
-  if (server === undefined || zone === undefined || stopped) return canary.rest();
+  if (server === undefined || zone === undefined || state.stopped) return canary.rest();
   const before = canary.trouble;
   await canary.check(zone, { way: resolver.way, server: server.dns.address });
-  if (canary.trouble === before) return;
+  // The settings may be gone by now.
+  if (state.stopped || canary.trouble === before) return;
   if (canary.trouble === "") log.info("This machine's resolver finds the names below wildcards");
   else log.warn(canary.trouble);
 }

@@ -183,13 +183,15 @@ export function passHooks(parts: PartsWithServers, member: Member, onEnd: () => 
       await trust.reread();
       tellRelay(parts, member);
     },
-    after({ result, tookMs, isStopping }) {
+    async after({ result, tookMs, isStopping }) {
       relay.prepare();
-      void naming.settle();
+      const named = naming.settle();
       const now = ingressTrouble(relay.trouble(member.name));
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
       if (isStopping) return;
+      // A name that is told of can be asked for.
+      await named;
       const { change, lines } = settled(board.state, result, { at: moment(), tookMs });
       writeLines(log, lines);
       board.publish(change);

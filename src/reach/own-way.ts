@@ -76,7 +76,7 @@ export async function openOwnWay(options: OwnWayOptions): Promise<Way> {
   const start = (): Promise<void> =>
     account.start({
       before: () => trust.reread(),
-      after(pass) {
+      async after(pass) {
         const identity = account.identity.current;
         if (identity !== undefined) settings = ingressSettings(loaded, identity, trust);
         ingress.prepare();

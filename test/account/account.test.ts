@@ -94,7 +94,7 @@ async function staged(
   const start = (): Promise<void> =>
     account.start({
       before: async () => undefined,
-      after: (pass) => void passes.push(pass),
+      after: async (pass) => void passes.push(pass),
     });
   return {
     account,
@@ -175,7 +175,7 @@ describe("an account", () => {
       async before() {
         if (failures-- > 0) throw new Error("no such CA");
       },
-      after: (pass) => void passes.push(pass),
+      after: async (pass) => void passes.push(pass),
     });
     expect(await account.pass()).toBe("ok");
     expect(passes.map(({ result }) => result.kind)).toEqual(["failed", "ok"]);

@@ -29,10 +29,12 @@ const shown: Shown = {
 interface Stage {
   readonly trouble?: string;
   readonly ground?: Ground;
+  /** When the canary has its answer. */
+  readonly answered?: Promise<void>;
 }
 
 /** Naming with a resolver and a canary that only write down what they do. */
-function staged({ trouble = "", ground }: Stage = {}) {
+function staged({ trouble = "", ground, answered = Promise.resolve() }: Stage = {}) {
   const events: string[] = [];
   let config: Config = configOf({ enabled: true, listen });
   const resolver: Resolver = {
@@ -50,6 +52,7 @@ function staged({ trouble = "", ground }: Stage = {}) {
     answer: () => undefined,
     async check(zone) {
       events.push(`canary ${zone}`);
+      await answered;
     },
     rest: () => undefined,
     trouble,
@@ -165,11 +168,26 @@ describe("naming", () => {
     expect(naming.report).toMatchObject({ listening: listen, warnings: [] });
   });
 
+  test("is in force before the canary has its answer, and sends no second one", async () => {
+    const { promise: answered, resolve } = Promise.withResolvers<void>();
+    const { naming, events } = staged({ trouble: "no answer yet", answered });
+    naming.show(shown);
+    await naming.settle();
+    expect(dataOf(await ask("exact.demo"))).toEqual(["127.0.0.2"]);
+    for (let i = 0; i < 3; i += 1) await naming.settle();
+    await naming.stop();
+    expect(events.at(-1)).toBe("want nothing");
+    expect(events.filter((event) => event.startsWith("canary"))).toHaveLength(1);
+    resolve();
+  });
+
   test("asks the canary again as long as it has a trouble", async () => {
     const { naming, events } = staged({ trouble: "another resolver answers" });
     naming.show(shown);
     await naming.settle();
+    await Bun.sleep(0);
     await naming.settle();
+    await Bun.sleep(0);
     expect(events.filter((event) => event.startsWith("canary"))).toHaveLength(2);
     expect(naming.report?.warnings).toEqual(["another resolver answers"]);
   });
