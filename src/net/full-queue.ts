@@ -10,11 +10,12 @@ import type { Conn } from "./types.ts";
  */
 export async function dialWithRoom(dial: () => Promise<Conn>): Promise<Conn> {
   const end = performance.now() + longestFullMs;
-  for (;;) {
+  for (let looks = 1; ; looks += 1) {
     try {
       return await dial();
     } catch (error) {
-      if (!isFullQueue(error) || performance.now() >= end) throw error;
+      const isOver = performance.now() >= end && looks >= fewestLooks;
+      if (!isFullQueue(error) || isOver) throw error;
       await sleep(pauseMs);
     }
   }
@@ -25,6 +26,8 @@ export async function dialWithRoom(dial: () => Promise<Conn>): Promise<Conn> {
  * the deadlines of requests, whose errors do not name the queue.
  */
 export const longestFullMs = 3000;
+/** If this process stood still meanwhile, the time says nothing. */
+const fewestLooks = 25;
 const pauseMs = 20;
 
 /** Whether a dial failed because the listener's queue is full. */
