@@ -8,6 +8,7 @@ import type { Log } from "../model/log.ts";
 import { readResolvConf } from "../model/resolv-conf.ts";
 import { createNames } from "../names/names.ts";
 import { type Ask, askServers } from "../names/question.ts";
+import { suffixesFor } from "../names/suffixes.ts";
 
 /** Judges the names of endpoints, as the daemon does. */
 export interface Servable {
@@ -54,6 +55,8 @@ export function createServable(options: ServableOptions): Servable {
       conf = { servers: servers.length === 0 ? getServers() : servers, search };
       const zones = wildcards.map(({ zone }) => `*.${zone}`);
       const subjects = new Set([...bindings.map(({ host }) => host), ...zones]);
+      // First, so that the patience is for the name servers alone.
+      await suffixesFor([...subjects]);
       await names.look(subjects, (subject) => byWord(subject, rules), patienceMs);
       const refused = new Set([...subjects].filter((subject) => !isServed(subject)));
       return {
