@@ -28,10 +28,11 @@ describe("the metrics of the process", () => {
 
   test.skipIf(process.platform !== "linux")("counts open files", async () => {
     const { process_open_fds: before = 0 } = await values(1000);
-    const files = Array.from({ length: 20 }, () => openSync("/dev/null", "r"));
+    // Many, since sockets of other tests in this process may close meanwhile.
+    const files = Array.from({ length: 200 }, () => openSync("/dev/null", "r"));
     const { process_open_fds: after } = await values(1000);
     for (const file of files) closeSync(file);
-    expect(after).toBeWithin(before + 15, before + 26);
+    expect(after).toBeWithin(before + 150, before + 250);
   });
 
   test("leaves out a limit that is not known", async () => {
