@@ -112,7 +112,16 @@ class GuardedConn implements Conn, Waiter {
   }
 
   watch(watcher: Watcher | undefined): void {
-    this.conn.watch(watcher);
+    this.conn.watch(
+      watcher && {
+        gone: (error) => {
+          // While bytes are held, no read of this connection meets its failure.
+          if (error !== undefined && this.requests.state.kind === "held") this.failed(error);
+          watcher.gone(error);
+        },
+        came: () => watcher.came?.(),
+      },
+    );
   }
 
   arrived(bytes: Uint8Array | null): void {

@@ -105,9 +105,9 @@ describe("guardedConn", () => {
     client.close();
   });
 
-  test("passes a reset of the client while it is held", async () => {
+  test.each(["", "frames"])("passes a reset of the client while %p is held", async (held) => {
     const { client, server, end } = await guarded();
-    await client.write(bytes(upgrade));
+    await client.write(bytes(upgrade + held));
     await read(server, upgrade.length);
     client.abort();
     expect(await end).toMatchObject({ kind: "aborted", side: "a" });
