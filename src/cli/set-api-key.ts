@@ -112,10 +112,7 @@ async function keep(key: string, args: ProfileArgs, io: Io): Promise<string> {
   const { ok, changes } = await callDaemon("reload");
   if (!ok) return `${saved} the daemon does not take the file; see \`ngrokd config check\`.`;
   if (!changes.some((change) => change.key === "api.key"))
-    return (
-      `${saved} the daemon keeps its key, which is the same one, ` +
-      "or that of NGROK_API_KEY in its environment."
-    );
+    return `${saved} the daemon has it already, or keeps that of NGROK_API_KEY in its environment.`;
   return `${saved} the daemon tries it now, and with each poll; \`ngrokd status\` shows the result.`;
 }
 

@@ -55,8 +55,8 @@ stories("`ngrokd set-api-key --offline`", () => {
     await until("it is registered", async () => (await daemon.status()).registered);
     const { out } = await ngrokd("set-api-key --offline -", { stdin: "another-key" });
     expect(out).toBe(
-      `The key is saved in ${defaultConfig}. It was not checked: the daemon keeps its key, ` +
-        "which is the same one, or that of NGROK_API_KEY in its environment.\n",
+      `The key is saved in ${defaultConfig}. It was not checked: the daemon has it already, ` +
+        "or keeps that of NGROK_API_KEY in its environment.\n",
     );
     expect(await daemon.stop()).toBe(0);
     await cloud.stop();
