@@ -50,7 +50,11 @@ export const serveName = `exec 2>/tmp/errors
   ngrokd serve >/tmp/log 2>&1 &
   echo $! >/tmp/main.pid
   ngrokd wait hello.demo --timeout 30 >/tmp/waited || cat /tmp/log /tmp/cloud`;
-export const killBoth = "kill -9 $(cat /tmp/main.pid /tmp/cloud.pid)";
+/** Waits for their ends, since a dying daemon still counts as running. */
+export const killBoth = `for pid in $(cat /tmp/main.pid /tmp/cloud.pid); do
+    kill -9 $pid
+    while kill -0 $pid 2>/dev/null; do sleep 0.05; done
+  done`;
 
 /** A folder that the chapter's end removes. */
 export function ownFolder(): string {

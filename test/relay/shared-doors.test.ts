@@ -332,6 +332,7 @@ describe("rewriteHost and a name that a web page has chosen", () => {
     );
     const others = ["evil.example", "evil_x.example", "a.demo.evil.example", "localhost"];
     for (const host of others) expect(await asked(host)).toBe("");
+    await until(() => doors.open === 0);
     expect(meter?.errorsBy.misdirected).toBe(others.length);
     hosts = ["*.proxy.internal"];
     expect(await asked("a.proxy.internal")).toBe(request("a.demo"));
