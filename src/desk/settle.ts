@@ -2,7 +2,7 @@ import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
 import type { Moment } from "../model/moment.ts";
 import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
-import { keyCommand, type Phase, type State } from "../model/state.ts";
+import { keyCommand, type State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
 /** The change of the published state after a pass, and its log lines. */
@@ -101,6 +101,8 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
   const reason = problems.map((problem) => problem.reason).join("; ");
   const hint = hintIn(problems);
   const ok = reason === "";
+  // What is served may be the list of an earlier run, or of another operator.
+  const isDoubted = reconciled === undefined && state.phase !== "serving";
   const hadFailed = state.lastPass?.ok === false && state.lastPass.reason !== noKey;
   const recovery: Line[] = ok && hadFailed ? [{ level: "info", text: "The poll works again" }] : [];
   const troubles = problems.map(
@@ -108,9 +110,9 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
   );
   return {
     change: {
-      phase: phaseAfter(state, reconciled, ok),
-      reason,
-      hint,
+      ...(isDoubted
+        ? { phase: state.phase, reason: state.reason, hint: state.hint }
+        : { phase: ok ? "serving" : "degraded", reason, hint }),
       lastPass: { ...timing, ok, reason, hint },
       endpoints,
       warnings: reconciled === undefined ? state.warnings : [],
@@ -121,12 +123,6 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
       ...(state.reason === reason ? [] : troubles),
     ],
   };
-}
-
-/** If the list of an earlier run is in doubt, the start has not ended. */
-function phaseAfter({ phase }: State, reconciled: Reconciled | undefined, ok: boolean): Phase {
-  if (reconciled === undefined && phase === "starting") return phase;
-  return ok ? "serving" : "degraded";
 }
 
 /**

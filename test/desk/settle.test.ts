@@ -102,6 +102,18 @@ test("the start goes on until a list of ngrok counts", () => {
   expect(after([{ kind: "ok", reconciled: nothing }], doubted.state).state.phase).toBe("serving");
 });
 
+test("a doubted list after a failure ends no trouble", () => {
+  const { state } = after([
+    { kind: "gone", error: down },
+    { kind: "confirm", reconciled: undefined },
+  ]);
+  expect(state).toMatchObject({ phase: "degraded", reason: "no route", hint: down.hint });
+  expect(after([{ kind: "ok", reconciled: nothing }], state).state).toMatchObject({
+    phase: "serving",
+    reason: "",
+  });
+});
+
 test("an operator that ngrok does not know makes the state degraded", () => {
   const { state, told } = after([{ kind: "gone", error: down }]);
   expect({ phase: state.phase, reason: state.reason, told }).toEqual({
